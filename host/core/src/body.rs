@@ -48,13 +48,13 @@ impl<G: Unpin> http_body::Body for Guarded<G> {
 }
 
 /// `inner`, of whose trailers `clean` leaves what may pass.
-pub fn with_trailers(inner: Body, clean: fn(&mut HeaderMap)) -> Body {
+pub fn with_trailers(inner: Body, clean: impl Fn(&mut HeaderMap) + Send + Unpin + 'static) -> Body {
     Trailed(inner, clean).boxed_unsync()
 }
 
-struct Trailed(Body, fn(&mut HeaderMap));
+struct Trailed<C>(Body, C);
 
-impl http_body::Body for Trailed {
+impl<C: Fn(&mut HeaderMap) + Unpin> http_body::Body for Trailed<C> {
     type Data = Bytes;
     type Error = BodyError;
 

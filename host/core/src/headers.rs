@@ -173,6 +173,12 @@ pub fn drop_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Leaves of the fields of an answer, or of its trailers, what is not for the host alone.
+pub fn clean_answer(headers: &mut HeaderMap) {
+    drop_hop_by_hop(headers);
+    drop_where(headers, claims_identity);
+}
+
 /// Removes every field whose name `unwanted` selects.
 pub fn drop_where(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
     let names: Vec<HeaderName> = headers

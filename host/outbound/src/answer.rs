@@ -4,11 +4,11 @@
 
 use crate::call::Held;
 use crate::error::broken;
-use crate::headers::clean_answer;
 use crate::metrics::Refusal;
 use crate::record::Record;
 use bytes::Bytes;
 use hms_core::body::{Body, BodyError, PolledFrame};
+use hms_core::headers::clean_answer;
 use hms_core::outgoing::CallError;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use parking_lot::Mutex;

@@ -14,6 +14,7 @@ use crate::tries::Sending;
 use crate::upload::Upload;
 use crate::window::Window;
 use hms_core::body::{self, Body, BodyError};
+use hms_core::headers::clean_answer;
 use hms_core::limits::{Limit, WindowLimits};
 use hms_core::outgoing::{CallError, OnBehalf, RequestedTimeouts};
 use hms_grants::mask::masked_uri;
@@ -93,7 +94,7 @@ impl Inner {
         let ready = self.ready(from, &window, &mut parts, body.size_hint().exact(), record)?;
         let entry = &*ready.entry;
         let deadline = deadline(started, from, entry, &limits);
-        let body = self.bounded(body, &limits, ready.said, record)?;
+        let body = self.bounded(body, &limits, &ready, record)?;
 
         let until =
             deadline.min(started + requested.connect.unwrap_or(PERMIT_WAIT).min(PERMIT_WAIT));
@@ -160,13 +161,19 @@ impl Inner {
                 attempt.decided();
             }
         }
-        let (response, stream) = answered.map_err(|failure| self.failed(failure, record))?;
+        let (response, stream) = answered.map_err(|failure| {
+            if let Some(why) = failure.prohibited {
+                let line = policy::prohibited(&ready.origin, why, &entry.grant, record.grants());
+                self.callers.log(&from.window, &line);
+            }
+            self.failed(failure, record)
+        })?;
         let (mut head, body) = response.into_parts();
         if head.status.is_informational() {
             record.cause(Some("the service changed the protocol".into()));
             return Err(CallError::Protocol);
         }
-        headers::clean_answer(&mut head.headers);
+        clean_answer(&mut head.headers);
         let body = body.map_err(BodyError::from).boxed_unsync();
         let bounds = Bounds {
             most: limits.get(Limit::OutgoingResponseBytes),
@@ -247,15 +254,18 @@ impl Inner {
         &self,
         body: Body,
         limits: &WindowLimits,
-        said: Said,
+        ready: &Ready,
         record: &Record,
     ) -> Result<Body, CallError> {
+        let (said, entry) = (ready.said, ready.entry.clone());
         let most = limits.get(Limit::OutgoingRequestBytes);
         if said.length.is_some_and(|length| length > most) {
             record.refused(Refusal::RequestSize);
             return Err(CallError::RequestBodySize);
         }
-        let body = body::with_trailers(body, headers::clean_trailers);
+        let body = body::with_trailers(body, move |trailers| {
+            headers::clean_trailers(trailers, &entry.grant.inject);
+        });
         Ok(Upload::new(body, record.upload.clone(), most, said.length).boxed_unsync())
     }
 

@@ -1,7 +1,7 @@
 //! Why a call failed: for the guest, for the log, and for whoever decides whether to try again.
 
 use hms_core::outgoing::CallError;
-use hms_net::client::{Cause, SendError, Unresolved, find, is_shortage};
+use hms_net::client::{Cause, NotAllowed, SendError, Unresolved, find, is_shortage};
 use std::error::Error;
 use std::io;
 
@@ -16,6 +16,8 @@ pub(crate) struct Failure {
     pub(crate) stage: Stage,
     /// For the log.
     pub(crate) cause: Option<String>,
+    /// The address that may not be connected to, if that is why.
+    pub(crate) prohibited: Option<NotAllowed>,
 }
 
 /// How far a try came.
@@ -41,6 +43,7 @@ impl Failure {
             error,
             stage,
             cause: None,
+            prohibited: None,
         }
     }
 }
@@ -48,6 +51,10 @@ impl Failure {
 impl From<SendError> for Failure {
     fn from(error: SendError) -> Failure {
         let cause = Some(error.to_string());
+        let prohibited = match &error {
+            SendError::NotAllowed(address) => Some(*address),
+            _ => None,
+        };
         let (error, stage) = match &error {
             SendError::NotAllowed(_) => (CallError::AddressProhibited, Stage::NotSent),
             SendError::TooManyConnections => (CallError::ConnectionLimit, Stage::NotSent),
@@ -71,6 +78,7 @@ impl From<SendError> for Failure {
             error,
             stage,
             cause,
+            prohibited,
         }
     }
 }

@@ -7,6 +7,7 @@ use hms_core::headers::{
 };
 use hms_core::outgoing::OnBehalf;
 use hms_core::trace::{self, Span};
+use hms_grants::Inject;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
 /// What the host says of a request, beside what ends at it.
@@ -16,16 +17,6 @@ static HOSTS_OWN: [HeaderName; 5] = [
     header::EXPECT,
     REQUEST_ID,
     TRACEPARENT,
-];
-
-/// What would change how a message is read, or whom it is from: no trailer says it (RFC 9110
-/// section 6.5.1).
-static NO_TRAILERS: [HeaderName; 5] = [
-    header::AUTHORIZATION,
-    header::CONTENT_ENCODING,
-    header::CONTENT_TYPE,
-    header::COOKIE,
-    header::TRAILER,
 ];
 
 /// What the fields of a request say that is for the host.
@@ -68,17 +59,13 @@ pub(crate) fn name(headers: &mut HeaderMap, from: &OnBehalf, span: &Span) {
     }
 }
 
-/// Leaves the trailers of a request that may leave.
-pub(crate) fn clean_trailers(trailers: &mut HeaderMap) {
+/// Leaves the trailers of a request that may leave. What the host injects into its head is said
+/// nowhere else.
+pub(crate) fn clean_trailers(trailers: &mut HeaderMap, inject: &[Inject]) {
+    hms_core::headers::clean_trailers(trailers);
     drop_where(trailers, |name| {
-        is_hosts_own(name) || NO_TRAILERS.contains(name)
+        is_hosts_own(name) || inject.iter().any(|own| own.reads_as(name))
     });
-}
-
-/// Leaves the fields of an answer, or its trailers, that are not for the host alone.
-pub(crate) fn clean_answer(headers: &mut HeaderMap) {
-    drop_hop_by_hop(headers);
-    drop_where(headers, claims_identity);
 }
 
 /// In whatever spelling a service might take for it.
@@ -203,9 +190,14 @@ mod tests {
             ("content-length", "3"),
             ("transfer-encoding", "chunked"),
             ("authorization", "Bearer x"),
+            ("x_key", "guessed"),
             ("x-sum", "1"),
         ]);
-        clean_trailers(&mut trailers);
+        let inject = Inject {
+            header: HeaderName::from_static("x-key"),
+            parts: Vec::new(),
+        };
+        clean_trailers(&mut trailers, &[inject]);
         assert_eq!(trailers, headers(&[("x-sum", "1")]));
     }
 }

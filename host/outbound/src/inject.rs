@@ -1,6 +1,7 @@
 //! Secrets on their way into header fields: by the templates of a grant, and in place of
 //! placeholders that the guest sends. The guest sees neither.
 
+use hms_core::headers::drop_where;
 use hms_grants::outbound::{PLACEHOLDER, TemplatePart};
 use hms_grants::{OutboundGrant, Secret, Secrets};
 use http::{HeaderMap, HeaderValue};
@@ -64,6 +65,8 @@ pub(crate) fn give_secrets<'a>(
                 }
             }
         }
+        // A service that takes `_` for `-` would read a field of the guest beside it.
+        drop_where(headers, |name| inject.reads_as(name));
         headers.insert(inject.header.clone(), field(&bytes, last)?);
     }
     Ok(used)
@@ -163,6 +166,35 @@ mod tests {
         assert_eq!(values, ["Bearer sk_live_42"]);
         assert!(values[0].is_sensitive());
         assert!(!format!("{headers:?}").contains("sk_live"), "{headers:?}");
+    }
+
+    #[test]
+    fn field_of_the_guest_that_reads_as_the_injected_one_does_not_leave() {
+        let parts = vec![TemplatePart::Secret("card-key".into())];
+        for (injected, others) in [
+            ("x-key", ["x_key", "x.key", "x~key"]),
+            ("x_key", ["x-key", "x.key", "x~key"]),
+        ] {
+            let mut headers = HeaderMap::new();
+            for name in others.iter().chain(&[injected, "x-keys"]) {
+                headers.append(*name, "guessed".parse().unwrap());
+            }
+            let header = http::HeaderName::from_static(injected);
+            let inject = vec![Inject {
+                header,
+                parts: parts.clone(),
+            }];
+            let grant = OutboundGrant { inject, ..grant() };
+            give_secrets(&mut headers, &grant, &secrets(&[("card-key", "sk_1")])).unwrap();
+            assert_eq!(headers.len(), 2, "{headers:?}");
+            assert_eq!(
+                (&headers[injected], &headers["x-keys"]),
+                (
+                    &HeaderValue::from_static("sk_1"),
+                    &HeaderValue::from_static("guessed"),
+                )
+            );
+        }
     }
 
     #[test]

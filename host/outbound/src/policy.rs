@@ -3,11 +3,12 @@
 use crate::target::Target;
 use hms_core::path::{Oddities, Pattern};
 use hms_grants::mask::masked_uri;
-use hms_grants::{OutboundGrant, WindowGrants};
+use hms_grants::{OutboundGrant, WindowGrants, suggest};
+use hms_net::client::NotAllowed;
 use http::Method;
 use std::path::Path;
 
-/// Bytes of a path that is worth naming in the line that would allow it.
+/// Characters of a path that are shown in the line of a refusal.
 const MAX_NAMED_PATH: usize = 256;
 
 /// What a grant lets pass, ready to be asked for every request.
@@ -66,9 +67,8 @@ impl Policy {
     }
 }
 
-/// The line of a request that no grant allows, with the entry that would allow it. `near` is the
-/// line of a grant for the same origin. The secrets of `granted` are masked; a path that has one is
-/// not named as what to allow.
+/// The line of a request that no grant allows, with the entry that would allow it and nothing more.
+/// `near` is the line of a grant for the same origin. The secrets of `granted` are masked.
 pub(crate) fn denied(
     method: &Method,
     target: &Target,
@@ -82,32 +82,44 @@ pub(crate) fn denied(
         masked_uri(granted, &target.path),
     );
     let shown: String = path.chars().take(MAX_NAMED_PATH).collect();
-    let mut entry = format!("- {{to: {}, methods: [{}]", quoted(&origin), quoted(method));
-    let named = path.len() <= MAX_NAMED_PATH
-        && path == target.path
-        && Pattern::parse(&target.path).is_ok_and(|pattern| pattern.matches(&target.path));
-    if named {
-        entry.push_str(&format!(", paths: [{}]", quoted(&target.path)));
-    }
-    entry.push('}');
     let near = near.map_or(String::new(), |line| {
         format!(" ({file}:{line} is for other methods or paths of it)")
     });
-    format!(
-        "outgoing request refused: no grant allows {method} {origin}{shown}{near}; to allow it, add \
-         to 'outbound' in {file}: {entry}"
-    )
+    let uri = target.uri().map_err(|error| error.to_string());
+    let remedy = match uri.and_then(|uri| suggest::entry(granted, method, &uri)) {
+        Ok(entry) => format!("to allow it, add to 'outbound' in {file}: - {entry}"),
+        Err(why) => format!("no entry of 'outbound' in {file} can allow it alone: {why}"),
+    };
+    format!("outgoing request refused: no grant allows {method} {origin}{shown}{near}; {remedy}")
 }
 
-/// As YAML in double quotes, which reads JSON's.
-fn quoted(text: &impl ToString) -> String {
-    serde_json::Value::from(text.to_string()).to_string()
+/// The line of a request that `entry` allows, and whose service has an address that may not be
+/// connected to.
+pub(crate) fn prohibited(
+    origin: &str,
+    why: NotAllowed,
+    entry: &OutboundGrant,
+    granted: &WindowGrants,
+) -> String {
+    let origin = masked_uri(granted, origin);
+    let remedy = match why {
+        NotAllowed::NotPublic(address) => format!(
+            "to allow it, write in the entry of {}: {}",
+            granted.at(entry.line),
+            suggest::private(entry, address)
+        ),
+        NotAllowed::OwnListener(_) => {
+            "no grant allows that; windows are called as http://hms-svc-NAME, by 'calls'".into()
+        }
+    };
+    format!("outgoing request to {origin} refused: {why}; {remedy}")
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use hms_grants::HostPattern;
+    use hms_grants::{GrantsFile, HostPattern};
+    use hms_manifest::Manifest;
     use http::uri::Scheme;
     use proptest::prelude::*;
 
@@ -208,7 +220,90 @@ pub(crate) mod tests {
         );
     }
 
+    #[test]
+    fn line_of_a_prohibited_address_has_the_network_that_would_allow_it() {
+        let granted = WindowGrants {
+            folder: "windows".into(),
+            file: "payments.yaml".into(),
+            ..WindowGrants::default()
+        };
+        let mut entry = grant();
+        entry.private = vec!["192.168.0.0/16".parse().unwrap()];
+        let line = |why| prohibited("https://api.card.example", why, &entry, &granted);
+        assert_eq!(
+            line(NotAllowed::NotPublic("10.1.2.3".parse().unwrap())),
+            "outgoing request to https://api.card.example refused: 10.1.2.3 is not an address of the \
+             public internet; to allow it, write in the entry of windows/payments.yaml:3: private: \
+             [\"192.168.0.0/16\", \"10.1.2.3/32\"]"
+        );
+        let own = line(NotAllowed::OwnListener("127.0.0.1:9001".parse().unwrap()));
+        assert!(
+            own.contains("no grant allows that") && !own.contains("private"),
+            "{own}"
+        );
+    }
+
+    /// What a grants file with the suggested entry grants, where there is one.
+    fn suggested(method: &Method, target: &Target) -> Option<OutboundGrant> {
+        let line = denied(
+            method,
+            target,
+            &WindowGrants::default(),
+            Path::new("w.yaml"),
+            None,
+        );
+        let (_, entry) = line.split_once("in w.yaml: - ")?;
+        let file = GrantsFile::parse("w", &format!("outbound:\n  - {entry}\n"));
+        let [entry] = <[_; 1]>::try_from(file.expect(&line).grants.outbound).expect(&line);
+        Some(entry)
+    }
+
     proptest! {
+        /// A suggested entry can be loaded, and allows the call and none beside it.
+        #[test]
+        fn suggested_entry_allows_the_call_and_no_sibling(
+            method in "(GET|POST|PURGE|get|M-SEARCH|[A-Z*a!#]{1,3})",
+            host in "([a-z]{1,3}\\.example|[A-Z0-9.-]{1,6}|127\\.0\\.0\\.1|\\[::1\\])\\.?",
+            port in "(:80|:443|:8080)?",
+            path in "(/[a-c*{}%\\[\\];:,'\"#&.~ -]{0,4}|/%7[bB]|/%2[aAfF]|/\\*\\*){0,4}",
+            scheme in "https?",
+        ) {
+            let Ok(uri) = format!("{scheme}://{host}{port}{path}").parse() else {
+                return Ok(());
+            };
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let Ok(target) = Target::read(&uri) else {
+                return Ok(());
+            };
+            let Some(entry) = suggested(&method, &target) else {
+                return Ok(());
+            };
+            let fit = |method: &Method, target: &Target| {
+                Policy::of(&entry).fit(&entry, method, target) == Fit::Whole
+            };
+            prop_assert!(fit(&method, &target), "{entry:?}");
+            for other in [Method::GET, Method::POST, Method::HEAD, Method::DELETE] {
+                prop_assert_eq!(fit(&other, &target), other == method, "{:?}", entry);
+            }
+            let with = |change: &dyn Fn(&mut Target)| {
+                let mut sibling = target.clone();
+                change(&mut sibling);
+                sibling
+            };
+            for sibling in [
+                with(&|it| it.path.push('x')),
+                with(&|it| it.path.push_str("/x")),
+                with(&|it| it.path = "/other".into()),
+                with(&|it| it.path = it.path.replace(|c: char| c != '/', "z") + "z"),
+                with(&|it| it.origin.port ^= 1),
+                with(&|it| it.origin.host.insert(0, 'x')),
+                with(&|it| it.origin.host.insert_str(0, "x.")),
+                with(&|it| it.odd.empty_segments = true),
+            ] {
+                prop_assert!(!fit(&method, &sibling), "{entry:?} {sibling:?}");
+            }
+        }
+
         /// However a path is spelt, what passes is what is asked, and that is below the pattern.
         #[test]
         fn no_spelling_of_a_path_leaves_its_pattern(path in "[a-c/.%2eEfF5cC;\\\\*]{0,24}") {

@@ -2,17 +2,13 @@
 
 use hms_core::outgoing::CallError;
 use hms_core::path::{Oddities, check_query, read_path};
-use hms_grants::outbound::{authority, usual_port};
+use hms_grants::outbound::{authority, canonical_host, usual_port};
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Bytes of a URI: more than services commonly take.
 const MAX_URI: usize = 16 << 10;
-
-/// Bytes of a name (RFC 1035 section 2.3.4).
-const MAX_NAME: usize = 253;
 
 /// A checked URI.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +88,7 @@ impl Origin {
         if authority.as_str().contains('@') {
             return Err("user information before the host is not accepted");
         }
-        let host = host(authority.host())?;
+        let host = canonical_host(authority.host())?;
         // What is behind the host is a port, or nothing.
         let port = match authority.as_str().rsplit_once(':') {
             Some((_, digits)) if !digits.contains(']') => {
@@ -118,40 +114,6 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme, self.authority())
     }
-}
-
-/// The host in the form in which grants name it.
-fn host(given: &str) -> Result<String, &'static str> {
-    if let Some(bracketed) = given.strip_prefix('[') {
-        let address = bracketed
-            .strip_suffix(']')
-            .map(str::parse::<Ipv6Addr>)
-            .and_then(Result::ok);
-        let address = address.ok_or("its host is not an IPv6 address")?;
-        return Ok(address.to_string());
-    }
-    let name = given.to_ascii_lowercase();
-    let name = name.strip_suffix('.').unwrap_or(&name);
-    if !name.is_ascii() {
-        return Err("its host is not ASCII: write the A-label, which begins with 'xn--'");
-    }
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
-    if name.len() > MAX_NAME || !name.split('.').all(is_label) {
-        return Err("its host is not a name or an address");
-    }
-    // `127.1`, `0x7f.1` and the like are addresses to the system's resolver, and names to everybody
-    // else: nobody can have granted them in this form.
-    let last = name.rsplit('.').next().unwrap_or_default();
-    let numeric = last.bytes().all(|byte| byte.is_ascii_digit()) || last.starts_with("0x");
-    if numeric && name.parse::<Ipv4Addr>().is_err() {
-        return Err("its host is an address that is not written as four numbers");
-    }
-    Ok(name.to_owned())
 }
 
 #[cfg(test)]

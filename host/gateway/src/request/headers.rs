@@ -12,7 +12,9 @@ pub use hms_core::headers::{
     API_KEY, REQUEST_ID, SCOPES, TRACEPARENT, TRACESTATE, USER, claims_identity, clean_trailers,
     drop_hop_by_hop, drop_where, is_api_key, is_credential, takes_trailers,
 };
-use hms_core::headers::{HOP_BY_HOP, clean_trailer_names, is_claim, is_told, reads_as};
+use hms_core::headers::{
+    HOP_BY_HOP, clean_answer, clean_trailer_names, is_claim, is_told, reads_as,
+};
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
 
@@ -157,8 +159,7 @@ pub fn give_back(headers: &mut HeaderMap, credentials: &HeaderMap) {
 
 /// Drops hop-by-hop fields from an upstream's answer, and adds the request id.
 pub fn clean_response(headers: &mut HeaderMap, request_id: &str) {
-    drop_hop_by_hop(headers);
-    drop_where(headers, claims_identity);
+    clean_answer(headers);
     drop_own_cookies(headers);
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, value);

@@ -9,7 +9,7 @@ use crate::requests::RequestInHand;
 use hms_core::body::{self, Body};
 use hms_core::call::{Asker, CallingWindow, WindowCall};
 use hms_core::headers::{
-    REQUEST_ID, SCOPES, TRACEPARENT, USER, WINDOW, clean_trailers, takes_trailers,
+    REQUEST_ID, SCOPES, TRACEPARENT, USER, WINDOW, clean_answer, clean_trailers,
 };
 use hms_core::limits::Limit;
 use hms_core::outgoing::{CallError, OnBehalf, Outgoing, RequestedTimeouts};
@@ -128,14 +128,7 @@ impl Call {
         requested: RequestedTimeouts,
     ) -> Result<Response<Body>, CallError> {
         let from = self.begin()?;
-        let trailers = takes_trailers(request.headers());
         clean::request(request.headers_mut(), self.credentials());
-        // A field of the connection, and yet the guest's word: gRPC asks for it.
-        if trailers {
-            let trailers = HeaderValue::from_static("trailers");
-            request.headers_mut().insert(header::TE, trailers);
-        }
-        let request = request.map(|body| body::with_trailers(body, clean_trailers));
         outgoing.send(from, request, requested).await
     }
 
@@ -199,7 +192,7 @@ impl Call {
             error.response(request_id)
         });
         let (mut head, body) = response.into_parts();
-        clean::answer(&mut head.headers);
+        clean_answer(&mut head.headers);
         let body = body::with_trailers(body, clean_trailers);
         Ok(Response::from_parts(head, body))
     }

@@ -1,8 +1,7 @@
 //! What may leave with a request that a guest sends, and come back with its answer.
 
 use hms_core::headers::{
-    claims_identity, clean_trailer_names, drop_hop_by_hop, drop_where, is_claim, is_credential,
-    is_told,
+    clean_trailer_names, drop_hop_by_hop, drop_where, is_claim, is_credential, is_told,
 };
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -11,13 +10,11 @@ pub(super) fn shows_who(name: &HeaderName) -> bool {
     is_credential(name) || [header::COOKIE, header::PROXY_AUTHORIZATION].contains(name)
 }
 
-/// Drops what only the host may say, what ends here, and what the client of the request in hand has
-/// shown of itself, `credentials`. A guest's own credentials for the service stay.
+/// Drops what only the host may say, and what the client of the request in hand has shown of itself,
+/// `credentials`. A guest's own credentials for the service stay. What ends at a connection is for
+/// whoever has that.
 pub(super) fn request(headers: &mut HeaderMap, credentials: &[HeaderValue]) {
-    drop_hop_by_hop(headers);
     clean_trailer_names(headers);
-    headers.remove(header::EXPECT);
-    headers.remove(header::HOST);
     drop_where(headers, is_told);
     for name in shown_with(headers, credentials) {
         let kept: Vec<HeaderValue> = headers
@@ -46,16 +43,14 @@ fn shown_with(headers: &HeaderMap, credentials: &[HeaderValue]) -> Vec<HeaderNam
     names.cloned().collect()
 }
 
-/// The same of a request to another window, which takes more for the host's word.
+/// The same of a request to another window, which takes more for the host's word, and what ends
+/// here.
 pub(super) fn request_to_window(headers: &mut HeaderMap, credentials: &[HeaderValue]) {
+    drop_hop_by_hop(headers);
+    headers.remove(header::EXPECT);
+    headers.remove(header::HOST);
     request(headers, credentials);
     drop_where(headers, is_claim);
-}
-
-/// Drops from a window's answer what ends here, and what claims an identity.
-pub(super) fn answer(headers: &mut HeaderMap) {
-    drop_hop_by_hop(headers);
-    drop_where(headers, claims_identity);
 }
 
 #[cfg(test)]
@@ -90,7 +85,7 @@ mod tests {
             ("te", "trailers"),
             ("expect", "100-continue"),
         ]);
-        request(&mut sent, &shown);
+        request_to_window(&mut sent, &shown);
         let kept = headers(&[("authorization", "Bearer service"), ("accept", "session=1")]);
         assert_eq!(sent, kept);
     }

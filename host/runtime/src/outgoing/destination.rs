@@ -32,6 +32,11 @@ impl Destination {
         let Ok(name) = name.parse() else {
             return Err(CallError::UriInvalid("its host names no window"));
         };
+        if uri.authority().is_some_and(|it| it.as_str().contains('@')) {
+            return Err(CallError::UriInvalid(
+                "user information before the host is not accepted",
+            ));
+        }
         match uri.scheme() == Some(&Scheme::HTTP) {
             true => Ok(Destination::Window(name)),
             false => Err(CallError::UriInvalid("windows are called by http://")),
@@ -52,7 +57,6 @@ mod tests {
             "http://HMS-SVC-docs:8080/",
             "http://docs.spin.internal/",
             "http://hms-svc-docs./",
-            "http://a@hms-svc-docs/",
         ] {
             assert_eq!(of(uri), docs, "{uri}");
         }
@@ -70,6 +74,8 @@ mod tests {
             "http://hms-svc-do.cs/",
             "http://a.docs.spin.internal/",
             "http://.spin.internal/",
+            "http://a@hms-svc-docs/",
+            "http://a:b@docs.spin.internal/",
         ] {
             assert!(matches!(of(uri), Err(CallError::UriInvalid(_))), "{uri}");
         }

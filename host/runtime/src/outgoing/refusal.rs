@@ -1,10 +1,9 @@
 //! What an operator reads of a request that was refused: the grant that would allow it.
 
 use super::destination::Destination;
-use hms_grants::WindowGrants;
 use hms_grants::mask::masked_uri;
+use hms_grants::{WindowGrants, suggest};
 use http::{Method, Uri};
-use std::path::Path;
 
 /// The reason of a refused request to a service.
 pub(super) const NO_NETWORK: &str = "no-network";
@@ -19,11 +18,12 @@ pub(super) fn not_granted(
     method: &Method,
     uri: &Uri,
 ) -> (&'static str, String) {
-    let (reason, sentence) = plain(&granted.path(), method, uri);
+    let (reason, sentence) = plain(granted, method, uri);
     (reason, masked_uri(granted, &sentence).into_owned())
 }
 
-fn plain(file: &Path, method: &Method, uri: &Uri) -> (&'static str, String) {
+fn plain(granted: &WindowGrants, method: &Method, uri: &Uri) -> (&'static str, String) {
+    let (file, host) = (granted.path(), uri.host().unwrap_or_default());
     let file = file.display();
     match Destination::of(uri) {
         Ok(Destination::Window(callee)) => (
@@ -34,24 +34,21 @@ fn plain(file: &Path, method: &Method, uri: &Uri) -> (&'static str, String) {
             ),
         ),
         Ok(Destination::Service) => {
+            let remedy = match suggest::entry(granted, method, uri) {
+                Ok(entry) => format!("to allow it, add to {file}: outbound: [{entry}]"),
+                Err(why) => format!("no entry of 'outbound' in {file} can allow it alone: {why}"),
+            };
             let scheme = uri.scheme_str().unwrap_or("https");
             let port = uri.port_u16().map(|port| format!(":{port}"));
-            let host = uri.host().unwrap_or_default();
-            let origin = format!("{scheme}://{host}{}", port.unwrap_or_default());
+            let port = port.unwrap_or_default();
             (
                 NO_NETWORK,
-                format!(
-                    "a request to {origin} was refused: to allow it, add to {file}: outbound: \
-                     [{{to: \"{origin}\", methods: [\"{method}\"]}}]"
-                ),
+                format!("a request to {scheme}://{host}{port} was refused: {remedy}"),
             )
         }
         Err(error) => (
             NOT_GRANTED,
-            format!(
-                "a request to '{}' was refused: {error}",
-                uri.host().unwrap_or_default()
-            ),
+            format!("a request to '{host}' was refused: {error}"),
         ),
     }
 }
@@ -75,13 +72,15 @@ mod tests {
         assert!(
             sentence.ends_with(
                 "add to windows/payments.yaml: \
-                 outbound: [{to: \"https://api.card.example\", methods: [\"POST\"]}]"
+                 outbound: [{to: \"https://api.card.example\", methods: [\"POST\"], paths: [\"/v1\"]}]"
             ),
             "{sentence}"
         );
         let (_, sentence) = said(Method::GET, "http://[2001:db8::1]:8080/");
         assert!(
-            sentence.contains("{to: \"http://[2001:db8::1]:8080\", methods: [\"GET\"]}"),
+            sentence.contains(
+                "{to: \"http://[2001:db8::1]:8080\", methods: [\"GET\"], paths: [\"/\"]}"
+            ),
             "{sentence}"
         );
         let (reason, sentence) = said(Method::GET, "http://hms-svc-docs/");
