@@ -179,6 +179,20 @@ impl Collector for EventsMetrics {
             next,
             encoder,
         )?;
+        let left_out = shared.schedules.each(|id, known, _| {
+            let label = NameLabel {
+                window: Label(id.window.clone()),
+                name: Label(id.name.clone()),
+            };
+            (label, known.record.left_out as i64)
+        });
+        gauge(
+            "schedule_left_out",
+            "Runs of the schedule that were left out since it was declared: missed, or the one before \
+             was not over",
+            left_out,
+            encoder,
+        )?;
         let taken = shared.places.taken() as i64;
         let family = encoder.encode_descriptor(
             "deliveries_in_flight",

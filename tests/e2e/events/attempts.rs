@@ -1,9 +1,10 @@
 //! Events that are not taken at once.
 
 use super::office::{
-    all, answering, came_to, delivered, deliveries, each_once, emit, event, gauge_is, host, noted,
+    all, answering, came_to, delivered, deliveries, each_once, effects, emit, event, gauge_is,
+    host, noted, replay,
 };
-use hms_harness::guest;
+use hms_harness::{eventually, guest};
 use serde_json::json;
 use std::time::Duration;
 
@@ -150,4 +151,21 @@ async fn subscription_pauses_a_thousand_events_beyond_one_that_fails_and_goes_on
     host.write_grants("inbox", &all(&[]));
     delivered(&host, "inbox", "beyond").await;
     gauge_is(&host, "paused", "inbox", 0).await;
+}
+
+#[tokio::test]
+async fn replay_has_its_effect_again_though_each_delivery_of_a_round_has_it_once() {
+    let host = host(&["inbox"]).await;
+    host.write_grants("inbox", &all(&[]));
+    let ids = emit(&host, &[event("one", "1st"), event("two", "2nd")]).await;
+    each_once(&host, "inbox", &ids).await;
+    gauge_is(&host, "lag", "inbox", 0).await;
+    replay(&host, "inbox").await;
+    let last = emit(&host, &[event("one", "3rd")]).await;
+    let wanted = [(&ids[0], 2), (&ids[1], 2), (&last[0], 1)];
+    let wanted = wanted.map(|(id, times)| (id.clone(), times)).into();
+    eventually("the effects are there again", || async {
+        (effects(&host, "inbox").await == wanted).then_some(())
+    })
+    .await;
 }

@@ -31,8 +31,7 @@ async fn killed_at(host: &mut Host, points: &[&str], task: &Value) {
     let _ = try_request(Method::POST, &url, &[], task.to_string().into_bytes()).await;
     host.ended().await;
     for point in others {
-        host.open(&[("HMS_CRASH_AFTER", point)]).await;
-        host.ended().await;
+        host.open_until_it_ends(&[("HMS_CRASH_AFTER", point)]).await;
     }
 }
 
@@ -145,8 +144,7 @@ async fn schedule_runs_once_at_its_time() {
         "noting-run",
         "noted-run",
     ] {
-        host.open(&[("HMS_CRASH_AFTER", point)]).await;
-        host.ended().await;
+        host.open_until_it_ends(&[("HMS_CRASH_AFTER", point)]).await;
     }
     host.boot().await;
     let log = log(&host, "inbox").await;

@@ -42,8 +42,7 @@ async fn event_that_was_taken_and_not_noted_is_delivered_again_with_one_effect()
     const POINT: &str = "delivered";
     let (mut host, ids) = crashed(POINT).await;
     // And once more, before the host is even ready.
-    host.open(&[("HMS_CRASH_AFTER", POINT)]).await;
-    host.ended().await;
+    host.open_until_it_ends(&[("HMS_CRASH_AFTER", POINT)]).await;
     host.boot().await;
     assert_eq!(times(&host, ids).await, 3);
 }

@@ -124,6 +124,14 @@ pub(super) async fn came_to(host: &Host, window: &str, outcome: &str) {
     .await;
 }
 
+/// Has the subscription `all` of `window` deliver everything once more.
+pub(super) async fn replay(host: &Host, window: &str) {
+    let path = format!("/windows/{window}/subscriptions/all/replay");
+    let from = json!({ "from": "2020-01-01T00:00:00Z" }).to_string();
+    let answer = host.admin(Method::POST, &path, from).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
 /// What DATA/events.redb has of the subscription `all` of a window.
 pub(super) struct Noted {
     /// The data of each parked event.

@@ -1,6 +1,6 @@
 //! Events that are delivered to a service.
 
-use super::office::{emit, gauge_is};
+use super::office::{emit, gauge_is, replay};
 use hms_harness::grants::Grants;
 use hms_harness::host::open_route;
 use hms_harness::services::{Reply, Server};
@@ -104,4 +104,23 @@ async fn service_that_answers_410_pauses_the_subscription_and_gets_no_more() {
     gauge_is(&host, "lag", "inbox", 2).await;
     gauge_is(&host, "parked", "inbox", 0).await;
     assert_eq!(service.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn service_can_tell_a_replay_from_a_repetition() {
+    let grants = Grants::new();
+    let service = Server::start(|_| Reply::new(202, json!({}))).await;
+    let host = host(&service, &grants, "/sink", "").await;
+    let event = json!({ "kind": "test.done.v1", "subject": "7", "data": "x" });
+    emit(&host, &[event]).await;
+    gauge_is(&host, "lag", "inbox", 0).await;
+    replay(&host, "inbox").await;
+    let seen = eventually("it came again", || async {
+        let seen = service.seen();
+        (seen.len() == 2).then_some(seen)
+    })
+    .await;
+    assert_eq!(seen[0].header("ce-id"), seen[1].header("ce-id"));
+    let rounds: Vec<_> = seen.iter().map(|one| one.header("ce-hmsround")).collect();
+    assert_eq!(rounds, ["", "1"]);
 }

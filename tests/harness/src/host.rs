@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// How a host is started.
@@ -130,8 +130,22 @@ impl Host {
             .await
     }
 
-    /// Starts the process and waits until it is open, which it is before it is ready.
-    pub async fn open(&mut self, envs: &[(&str, &str)]) {
+    /// Starts the process, and waits until it has ended by itself, be it open by then or not.
+    pub async fn open_until_it_ends(&mut self, envs: &[(&str, &str)]) {
+        let mut child = self.spawn(envs, Stdio::null, Stdio::null);
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            if child.try_wait().unwrap().is_some() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        panic!("the host did not end");
+    }
+
+    fn spawn(&self, envs: &[(&str, &str)], out: fn() -> Stdio, err: fn() -> Stdio) -> Child {
         assert!(self.process.is_none(), "it runs already");
         let mut command = match &self.up {
             None => self.hms("serve"),
@@ -149,16 +163,21 @@ impl Host {
             std::fs::create_dir_all(self.grants()).unwrap();
             command.arg("--grants").arg(self.grants());
         }
-        let mut child = command
+        command
             .args(["--gateway", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
             .arg("--routes")
             .arg(self.routes())
             .args(&self.args)
             .envs(envs.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(out())
+            .stderr(err())
             .spawn()
-            .unwrap();
+            .unwrap()
+    }
+
+    /// Starts the process and waits until it is open, which it is before it is ready.
+    pub async fn open(&mut self, envs: &[(&str, &str)]) {
+        let mut child = self.spawn(envs, Stdio::piped, Stdio::piped);
         let log = Arc::new(Mutex::new(String::new()));
         let stderr = child.stderr.take().unwrap();
         let lines = log.clone();
