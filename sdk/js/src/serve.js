@@ -14,20 +14,25 @@ const DONE = future("RESULT_VOID_");
 
 /** Answers one request by the author's `fetch`. */
 export async function serve(app, request) {
-  const headers = Headers.fromHost(request.getHeaders().copyAll(), decode);
-  let response;
+  const headers = once(() => Headers.fromHost(request.getHeaders().copyAll(), decode));
   try {
     const method = methodOf(request.getMethod());
     const target = request.getPathWithQuery() ?? "/";
-    const body = method === "GET" || method === "HEAD" ? null : received(types.Request, request);
-    response = await app.fetch(new WindowRequest(method, target, headers, body));
+    const body = method === "GET" || method === "HEAD" ? null : received(request, headers);
+    const response = await app.fetch(new WindowRequest(method, target, headers, body));
     if (!(response instanceof Response)) {
       throw new TypeError("the window's function returned no Response");
     }
-    return await sent(response);
+    return sent(response);
   } catch (error) {
-    return await sent(failure(error).response(headers.get("x-request-id")));
+    return sent(failure(error).response(headers().get("x-request-id")));
   }
+}
+
+/** What `read` gives, read when it is asked for first: most windows need few headers. */
+function once(read) {
+  let value;
+  return () => (value ??= read());
 }
 
 /** What a client is told of what the function has thrown. */
@@ -44,8 +49,10 @@ function methodOf(method) {
 }
 
 /** A body as it comes. */
-async function* received(kind, message) {
-  const [stream, trailers] = kind.consumeBody(message, done());
+async function* received(request, headers) {
+  // They go with the request.
+  headers();
+  const [stream, trailers] = types.Request.consumeBody(request, done());
   try {
     for await (const chunk of stream) yield chunk;
   } catch (error) {
@@ -60,7 +67,7 @@ function done() {
   return wit.Future.from({ tag: "ok" }, DONE).readable;
 }
 
-async function sent(response) {
+function sent(response) {
   const body = response.body;
   const fields = response.headers.raw().map(([name, value]) => [name, encode(value)]);
   const whole = body instanceof Uint8Array ? body : null;

@@ -11,9 +11,9 @@ const BODY_LIMIT = 1 << 20;
 export class WindowRequest extends Request {
   #target;
 
+  /** `headers` may be a function that reads them. */
   constructor(method, target, headers, body) {
-    const authority = headers.get("host") ?? "window";
-    super(`http://${authority}${target}`, { headers, body, limit: BODY_LIMIT });
+    super("", { headers, body, limit: BODY_LIMIT });
     this.isHead = method === "HEAD";
     this.method = this.isHead ? "GET" : method;
     this.#target = target;
@@ -21,6 +21,10 @@ export class WindowRequest extends Request {
 
   tooLarge(limit) {
     return Problem.tooLarge(limit);
+  }
+
+  get url() {
+    return `http://${this.headers.get("host") ?? "window"}${this.#target}`;
   }
 
   get path() {

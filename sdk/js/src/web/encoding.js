@@ -1,8 +1,11 @@
 // UTF-8, by what the engine has in C: loops in JavaScript are slow here.
 
+const ASCII = /^[\0-\x7f]*$/;
+
 /** The bytes of a text, in UTF-8. */
 export function encode(text) {
-  const binary = unescape(encodeURIComponent(String(text).toWellFormed()));
+  text = String(text);
+  const binary = ASCII.test(text) ? text : unescape(encodeURIComponent(text.toWellFormed()));
   const bytes = new Uint8Array(binary.length);
   for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
   return bytes;
@@ -14,6 +17,7 @@ export function decode(bytes, fatal = false) {
   for (let at = 0; at < bytes.length; at += 8192) {
     binary += String.fromCharCode.apply(null, bytes.subarray(at, at + 8192));
   }
+  if (ASCII.test(binary)) return binary;
   try {
     return decodeURIComponent(escape(binary));
   } catch {

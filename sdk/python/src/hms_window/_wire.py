@@ -29,7 +29,7 @@ def method_of(name: str) -> Any:
 
 def headers_of(fields: Any) -> Headers:
     """Header fields of the host. Their values are bytes, mostly UTF-8."""
-    return Headers((name, _text(value)) for name, value in fields.copy_all())
+    return Headers([(name, _text(value)) for name, value in fields.copy_all()])
 
 
 def fields_of(headers: Headers) -> Any:

@@ -9,6 +9,10 @@ HeadersInput = Union["Headers", Mapping[str, str], Iterable[tuple[str, str]]]
 """What headers can be made of."""
 
 
+def _pairs(fields: HeadersInput) -> Iterable[tuple[str, str]]:
+    return fields.items() if isinstance(fields, (Headers, Mapping)) else fields
+
+
 class Headers:
     """Header fields, whose names are compared without regard to case.
 
@@ -18,7 +22,7 @@ class Headers:
     __slots__ = ("_fields",)
 
     def __init__(self, fields: HeadersInput = ()) -> None:
-        pairs = fields.items() if isinstance(fields, (Headers, Mapping)) else fields
+        pairs = fields if isinstance(fields, (list, tuple)) else _pairs(fields)
         self._fields = [(name.lower(), value) for name, value in pairs]
 
     def get(self, name: str, default: str | None = None) -> str | None:
