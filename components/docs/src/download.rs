@@ -1,7 +1,7 @@
 //! `GET /docs/{id}`: a document, or a part of it, chunk by chunk.
 
-use crate::range::{Wanted, wanted};
 use crate::{chunks, store};
+use hms_window::range::{Wanted, wanted};
 use hms_window::{Conditional, Problem, Request, Response, Validators, header};
 
 /// Answers with the document, where the caller owns it.

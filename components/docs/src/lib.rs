@@ -16,7 +16,6 @@ mod chunks;
 mod disposition;
 mod download;
 mod names;
-mod range;
 mod record;
 mod store;
 mod upload;

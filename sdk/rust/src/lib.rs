@@ -62,13 +62,17 @@ mod next;
 mod outgoing;
 mod paging;
 mod problem;
+pub mod range;
 mod received_event;
 mod request;
 mod response;
 mod response_body;
 mod serve;
+pub mod site;
 pub mod sse;
 mod store;
+#[cfg(all(feature = "testing", not(target_family = "wasm")))]
+pub mod testing;
 mod transaction;
 mod validators;
 

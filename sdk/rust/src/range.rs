@@ -1,4 +1,4 @@
-//! Ranges of RFC 9110, section 14.
+//! A part of something: the `Range` of RFC 9110, section 14.
 
 use std::ops::Range;
 
