@@ -44,6 +44,7 @@ mod limits;
 mod log_lines;
 mod middleware;
 mod neighbours;
+mod new;
 mod news;
 mod notifications;
 mod operators;

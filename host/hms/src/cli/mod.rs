@@ -1,5 +1,5 @@
-//! The command line: one file a family of verbs. All but `serve`, `up`, `token`, `check` and
-//! `restore` are clients of the admin API.
+//! The command line: one file a family of verbs. All but `new`, `serve`, `up`, `token`, `check`
+//! and `restore` are clients of the admin API.
 
 /// A line on stdout, as `println!`, but without a panic where its reader has gone
 /// (`hms windows | head -1`).
@@ -21,6 +21,7 @@ mod grants;
 mod identity;
 mod keys;
 mod limits;
+mod new;
 mod outgoing;
 mod requests;
 mod restore;
@@ -60,6 +61,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Make the folder of a new window (for authors)
+    New(new::New),
     /// Build the windows in components/, serve and deploy them (for authors)
     Up(up::Up),
     /// Serve the deployed windows (for operators)
@@ -236,6 +239,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         .context("the asynchronous runtime could not be started")?
         .block_on(async {
             match verb {
+                Verb::New(new) => new.run(),
                 Verb::Up(up) => up.run().await,
                 Verb::Serve(settings) => serve::run(settings).await,
                 Verb::Deploy(deploy) => deploy.run().await,
