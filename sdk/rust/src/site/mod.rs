@@ -12,17 +12,17 @@
 //! }
 //! ```
 //!
-//! The folder `dist` is embedded by a `build.rs` with `hms_window_build::site("dist")`, of the crate
-//! `hms-window-build` in `[build-dependencies]`.
+//! The folder `dist` is embedded by a `build.rs` with `hms_window_build::site("dist")`, of the
+//! crate `hms-window-build` in `[build-dependencies]`.
 //!
 //! - **Paths**: `/` is `index.html`, `/guide/` is `guide/index.html`, and `/guide` leads to the
 //!   latter by 308. `404.html`, if there is one, is what else is answered, with 404. With
 //!   [`Site::single_page`] it is `index.html`, with 200, for navigations only: a path without a dot
 //!   in its last segment, asked for by something that wants HTML.
 //! - **Compression**: brotli or gzip as the client accepts, made when the window was built.
-//! - **Caching**: a strong entity tag, so 304 for what a client has. A file whose name has a hash of
-//!   its content, as bundlers name them, is `immutable` for a year; all others are asked about each
-//!   time (`no-cache`).
+//! - **Caching**: a strong entity tag, so 304 for what a client has. A file whose name has a hash
+//!   of its content, as bundlers name them, is `immutable` for a year; all others are asked about
+//!   each time (`no-cache`).
 //! - **Ranges** of the uncompressed file: 206 and 416, with `If-Range`.
 //! - **Safety**: `X-Content-Type-Options: nosniff`, and a `Content-Security-Policy` with each page,
 //!   by default [`Site::CSP`].

@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 /// What windows are compiled for.
 const TARGET: &str = "wasm32-wasip2";
 
-/// Soon built, and small: the host has a copy of it for each test. A panic says its line anyway, and
-/// functions keep their names.
+/// Soon built, and small: the host has a copy of it for each test. A panic says its line anyway,
+/// and functions keep their names.
 const PROFILE: [&str; 2] = ["profile.dev.opt-level=1", "profile.dev.debug=false"];
 
 /// The folder for what is built here and for tests alone, in cargo's own: cargo holds a lock on

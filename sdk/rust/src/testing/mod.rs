@@ -34,9 +34,8 @@
 //!   machine. So have the window take a service's URL from its configuration, and a test set it by
 //!   [`Setup::config`]; in production it is what `windows/NAME.yaml` says.
 //!
-//! Whatever fails panics with what is wrong, as an assertion does. A function that needs no host
-//! is tested as ever, also on wasm: `cargo test --lib --target wasm32-wasip2` with a runner such as
-//! `wasmtime run`.
+//! Whatever fails panics with what is wrong, as an assertion does. A function that needs no host is
+//! tested as ever. The tests themselves run on this machine, not on wasm; the window does.
 
 mod admin;
 mod answer;

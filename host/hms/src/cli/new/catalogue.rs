@@ -5,8 +5,8 @@ use hms_windows::WindowName;
 use std::collections::BTreeSet;
 use std::str::FromStr;
 
-/// Every file, by its name: `templates/LANG/TEMPLATE/…` and `vendor/LANG/TEMPLATE/…`. Of a kit that
-/// all templates of a language have, the template is [`COMMON`].
+/// Every file, by its name: `templates/LANG/TEMPLATE/…` and `vendor/LANG/TEMPLATE/…`. Of a kit
+/// that all templates of a language have, the template is [`COMMON`].
 pub(super) static FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/author_files.rs"));
 
 /// What every template of a language has, unless it has a file of this name itself.

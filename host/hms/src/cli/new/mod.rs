@@ -70,7 +70,7 @@ impl New {
                     && let Some(manifest) = project::enclosing_workspace(&folder)
                 {
                     say!(
-                        "{} is a workspace: if its members match this folder, name it in `exclude` there",
+                        "{} is a workspace: where its members match this folder, `exclude` it",
                         manifest.display()
                     );
                 }

@@ -1,5 +1,6 @@
-//! The middleware {{name}}: it asks for a reason where something is deleted, keeps who changed what,
-//! and adds a header to the answer. It stands in every route with `- wasm: {window: {{name}}}`.
+//! The middleware {{name}}: it asks for a reason where something is deleted, keeps who changed
+//! what, and adds a header to the answer. It stands in every route with
+//! `- wasm: {window: {{name}}}`.
 
 use hms_window::{Method, Next, Problem, Request, Response, Store, middleware, new_id, now_ms};
 use serde::{Deserialize, Serialize};

@@ -2,8 +2,8 @@
 //!
 //!     GET /{{name}}/{currency}   {"currency", "rate", "at"}
 //!
-//! Which service is said in windows/{{name}}.yaml, twice: as `rates-url`, which this code reads, and
-//! as what the window may call.
+//! Which service is said in windows/{{name}}.yaml, twice: as `rates-url`, which this code reads,
+//! and as what the window may call.
 
 use hms_window::{
     FetchErrorKind, Method, Problem, Request, Response, Store, Timeouts, config, fetch, now_ms,
