@@ -10,6 +10,7 @@ use hms_gateway::Gateway;
 use hms_grants::GrantsMetrics;
 use hms_net::connection_limit::ConnectionCounters;
 use hms_outbound::OutboundMetrics;
+use hms_telemetry::otlp::OtlpMetrics;
 use hms_windows::{FolderCounts, Load, Registry};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -295,6 +296,11 @@ impl Metrics {
     /// Adds what is known of events and their deliveries.
     pub fn events(&mut self, events: &EventsMetrics) {
         events.register(&mut self.registry);
+    }
+
+    /// Adds what was exported, and what was dropped.
+    pub fn otlp(&mut self, exporter: &OtlpMetrics) {
+        exporter.register(&mut self.registry);
     }
 
     /// Adds what came of backups.

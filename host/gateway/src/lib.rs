@@ -179,6 +179,7 @@ impl Gateway {
         let mut record = Record::new(metrics, violation.method, "-".into(), id);
         record.spans = Some((self.config.tracer.clone(), spans));
         record.client = Some(connection.client);
+        record.scheme = connection.scheme();
         let mut response = error.response(Some(&trace.request_id));
         headers::clean_response(response.headers_mut(), &trace.request_id);
         record.failed(&error);
@@ -221,6 +222,7 @@ impl<'a> Handling<'a> {
         record.at_work = Some(at_work);
         record.kept = head.version == Version::HTTP_2;
         record.client = Some(connection.client);
+        record.scheme = connection.scheme();
         let bounds = Bounds::new(limits.max_body_bytes, limits.body_pace);
         let (plugins, upstreams) = (gateway.plugins.clone(), gateway.upstreams.clone());
         let exchange = Exchange::new(
@@ -306,6 +308,7 @@ impl<'a> Handling<'a> {
             }
         };
         self.record.client = Some(origin.client);
+        self.record.scheme = origin.scheme();
         self.record.path = target.path().to_string();
         exchange.holder = origin.holder(trusted);
         exchange.trailers = headers::takes_trailers(&exchange.head.headers);

@@ -133,6 +133,14 @@ pub struct Settings {
     /// Address space limit for compiling a component
     #[arg(long, value_name = "SIZE", default_value = "4GiB")]
     pub compile_memory: Size,
+    /// How long the head of an answer may take before the request is kept, and exported, as slow
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "1s",
+        env = "HMS_SLOW_REQUEST"
+    )]
+    pub slow_request: Time,
     /// Format of the log on stderr and of messages on stdout; HMS_LOG sets the level
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,

@@ -1,11 +1,12 @@
 //! What the host says of itself. Its log goes to stderr, as text for people or JSON for collectors,
 //! written by a thread of its own, so that no request waits for whoever reads it. [`trace`] keeps
-//! when each part of a request began and ended.
+//! when each part of a request began and ended, and [`otlp`] sends that on.
 
 // The documentation is for whoever carries on, and built with its private items.
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod fields;
+pub mod otlp;
 pub mod trace;
 mod writer;
 

@@ -197,6 +197,8 @@ pub struct Outline {
     pub request_id: String,
     /// The method; POST for deliveries.
     pub method: Method,
+    /// `http` or `https`, as the client connected; empty where there is none.
+    pub scheme: &'static str,
     /// The route; the subscription of a delivery.
     pub route: Option<Arc<str>>,
     /// Without the query.
@@ -546,6 +548,7 @@ mod tests {
             what: What::Request,
             request_id: "abc".into(),
             method: Method::GET,
+            scheme: "http",
             route: None,
             path: "/".into(),
             upstream: None,

@@ -47,6 +47,8 @@ pub struct Record {
     pub user: Option<String>,
     /// Known once the headers have been read.
     pub client: Option<IpAddr>,
+    /// `http` or `https`, as the client connected.
+    pub scheme: &'static str,
     /// Held as long as the request lasts.
     pub at_work: Option<AtWork>,
     /// Whether the protocol is HTTP/2, which keeps what does not fit into the client's window.
@@ -79,6 +81,7 @@ impl Record {
             release: None,
             user: None,
             client: None,
+            scheme: "http",
             at_work: None,
             kept: false,
             tries: None,
@@ -111,6 +114,7 @@ impl Record {
             what: What::Request,
             request_id: std::mem::take(&mut self.request_id),
             method: std::mem::take(&mut self.method),
+            scheme: self.scheme,
             route: self.route.take(),
             path: std::mem::take(&mut self.path),
             upstream: self.upstream.take(),

@@ -21,6 +21,8 @@ use hms_net::certificate::Certificate;
 use hms_net::lanes::{Lanes, Threads};
 use hms_net::listen::bind;
 use hms_runtime::Compiler;
+use hms_telemetry::otlp::{Exporter, OtlpSettings};
+use hms_telemetry::trace::{Sampler, Tracer};
 use hms_windows::{FolderProgress, Registry, WindowsFolder};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -64,6 +66,7 @@ pub(super) struct OpenHost {
     lanes: Threads,
     reserve: Arc<Reserve>,
     dev_secret: bool,
+    otlp: Option<Arc<Exporter>>,
 }
 
 impl OpenHost {
@@ -74,6 +77,12 @@ impl OpenHost {
         let config = Config::try_from(settings)?;
         let settings = &config.settings;
         let signals = signals::watch(hangup)?;
+        let otlp = OtlpSettings::from_environment().map_err(anyhow::Error::msg)?;
+        let sampler = otlp.as_ref().map_or_else(Sampler::off, |otlp| otlp.sampler);
+        let otlp = otlp.map(|otlp| Arc::new(Exporter::new(otlp)));
+        let queue = otlp.as_ref().and_then(|otlp| otlp.queue());
+        let tracer = Tracer::new(sampler, settings.slow_request.duration()).exporting(queue);
+        let tracer = Arc::new(tracer);
         let data = DataFolder::take(&settings.data)?;
         warn_of_others(settings);
         let reserve = Reserve::open(data.path());
@@ -161,11 +170,15 @@ impl OpenHost {
         );
         let (lanes, threads) = Lanes::start().context("cannot start the threads of the gateway")?;
         gateway_config.lanes = Some(lanes);
+        gateway_config.tracer = tracer.clone();
         let gateway = Gateway::new(gateway_config, windows.clone());
         let mut metrics = Metrics::new(&gateway);
         metrics.reserve(reserve.clone());
         metrics.outgoing(&outgoing.metrics);
         metrics.events(events.metrics());
+        if let Some(otlp) = &otlp {
+            metrics.otlp(&otlp.metrics());
+        }
         let backups = Backups::new(data.path().to_owned(), signals.shutdown.clone());
         let backups = backups.with_events(events.clone());
         metrics.backups(&backups);
@@ -211,6 +224,7 @@ impl OpenHost {
             lanes: threads,
             reserve,
             dev_secret,
+            otlp,
         }))
     }
 
@@ -230,9 +244,16 @@ impl OpenHost {
             folder,
             lanes,
             reserve,
+            otlp,
             ..
         } = self;
         tokio::spawn(reserve.keep());
+        if let Some(otlp) = &otlp {
+            let admin = admin.clone();
+            otlp.start(Arc::new(move || {
+                admin.metrics.render(&admin.windows, &admin.gateway)
+            }));
+        }
         let (readiness, tasks) = (admin.readiness.clone(), admin.tasks.clone());
         let keys = gateway.api_keys().clone();
         if let Some(hangups) = hangups {
@@ -313,6 +334,9 @@ impl OpenHost {
                 keys = revoked,
                 "their last changes are not on disk and will be undone by the next start"
             );
+        }
+        if let Some(otlp) = otlp {
+            otlp.finish(END_TIME).await;
         }
         let _ = tokio::time::timeout(END_TIME, lanes.end()).await;
         drop(data);

@@ -2,7 +2,7 @@
 //!
 //! A [`Tracer`] begins a record for each request, delivery and deploy, decides whether its trace is
 //! sampled ([`sampler`]), and takes it once it is over. [`recent`] keeps the last ones for
-//! operators, always. `export` sends them on, if there is an endpoint.
+//! operators, always. [`crate::otlp`] sends them on, if there is an endpoint.
 //!
 //! Records are used again: each is 3 KiB that a thread takes from those which [`recent`] no longer
 //! needs. So a request allocates nothing for its trace.
@@ -14,6 +14,7 @@ mod shown;
 pub use recent::{Filter, Recent};
 pub use sampler::Sampler;
 
+use crate::otlp::TraceQueue;
 use hms_core::trace::{Outline, SpanLog, Start, TraceContext};
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -46,6 +47,7 @@ pub struct Tracer {
     sampler: Sampler,
     slow_from: Duration,
     recent: Recent,
+    export: Option<TraceQueue>,
 }
 
 impl Default for Tracer {
@@ -62,6 +64,16 @@ impl Tracer {
             sampler,
             slow_from,
             recent: Recent::default(),
+            export: None,
+        }
+    }
+
+    /// Exports to `queue`, if there is one: what is sampled, and whatever failed or was slow.
+    #[must_use]
+    pub fn exporting(self, queue: Option<TraceQueue>) -> Self {
+        Tracer {
+            export: queue,
+            ..self
         }
     }
 
@@ -102,7 +114,12 @@ impl Tracer {
 
     /// Takes a record that is over.
     pub fn finish(&self, log: Arc<SpanLog>, outline: Outline) {
-        log.finish(outline, self.slow_from);
+        let finished = log.finish(outline, self.slow_from);
+        if let Some(export) = &self.export
+            && (log.start().context.sampled || finished.slow || finished.outline.is_failed())
+        {
+            export.push(log.clone());
+        }
         if let Some(mut spare) = self.recent.push(log)
             && Arc::get_mut(&mut spare).is_some()
         {

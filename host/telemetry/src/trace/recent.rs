@@ -134,6 +134,7 @@ mod tests {
             what: What::Request,
             request_id: id.into(),
             method: Method::GET,
+            scheme: "http",
             route: Some("payments".into()),
             path: "/api/v1/payments".into(),
             upstream: Some(if id.starts_with('d') { "docs" } else { "pay" }.into()),
