@@ -16,6 +16,7 @@ mod keys;
 mod limits;
 mod manifests;
 mod metrics;
+mod process;
 mod query;
 mod reply;
 mod requests;
@@ -25,6 +26,7 @@ mod tasks;
 mod tests;
 pub mod token;
 mod whole;
+mod window_metrics;
 mod windows;
 
 pub use api::{Admin, Readiness};

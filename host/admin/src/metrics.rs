@@ -1,6 +1,8 @@
 //! `/metrics`, in the OpenMetrics text format.
 
 use super::Backups;
+use super::process::ProcessCollector;
+use super::window_metrics::WindowCollector;
 use hms_api::{WindowState, Word};
 use hms_core::limits::Limit;
 use hms_core::printable::Label;
@@ -14,7 +16,7 @@ use hms_telemetry::otlp::OtlpMetrics;
 use hms_windows::{FolderCounts, Load, Registry};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode, encode_registry};
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -26,6 +28,8 @@ use std::sync::Arc;
 /// The metrics of the host.
 pub struct Metrics {
     registry: MetricsRegistry,
+    /// Metrics that have names of their own.
+    process: MetricsRegistry,
     live: Family<WindowLabel, Gauge>,
     leases: Family<WindowLabel, Gauge>,
     open: Family<WindowLabel, Gauge>,
@@ -259,8 +263,11 @@ impl Metrics {
             "Admin API connections closed because their client read too slowly",
             slow_readers.clone(),
         );
+        let mut process = MetricsRegistry::default();
+        process.register_collector(Box::new(ProcessCollector::new()));
         Metrics {
             registry,
+            process,
             live,
             leases,
             open,
@@ -280,6 +287,13 @@ impl Metrics {
             deploys_refused,
             unsaved,
         }
+    }
+
+    /// Adds what is counted of the windows.
+    pub fn windows(&mut self, windows: &Arc<Registry>) {
+        let collector = WindowCollector(windows.clone());
+        self.registry.register_collector(Box::new(collector));
+        windows.deploys().register(&mut self.registry);
     }
 
     /// Adds whether the host's reserve on the disk is there.
@@ -433,6 +447,7 @@ impl Metrics {
         }
         let mut text = String::new();
         // Writing to a String does not fail.
+        let _ = encode_registry(&mut text, &self.process);
         let _ = encode(&mut text, &self.registry);
         text
     }

@@ -58,6 +58,7 @@ impl Fixture {
             outgoing: None,
             grants: Arc::default(),
             limits: EventsLimits::default(),
+            tracer: Arc::default(),
             clock: system_clock,
         };
         let events = Events::open(data.join("events.redb"), deliveries).await;

@@ -23,6 +23,7 @@ pub mod fields;
 pub mod framing;
 pub mod headers;
 pub mod limits;
+pub mod measures;
 pub mod next;
 pub mod outgoing;
 pub mod path;

@@ -14,6 +14,7 @@ use hms_core::outgoing::Outgoing;
 use hms_grants::subscription::Subscription;
 use hms_grants::{AllGrants, WindowGrants};
 use hms_store::{Scratch, Snapshot, Store, StoreError, StoreLimits, Stores, open_file};
+use hms_telemetry::trace::Tracer;
 use parking_lot::{Mutex, RwLock};
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -40,6 +41,8 @@ pub struct EventsConfig {
     pub grants: Arc<AllGrants>,
     /// The bounds.
     pub limits: EventsLimits,
+    /// Takes the traces of deliveries.
+    pub tracer: Arc<Tracer>,
     /// The time, in milliseconds since the epoch. For tests.
     pub clock: fn() -> u64,
 }
@@ -68,6 +71,7 @@ pub(crate) struct Shared {
     pub(crate) outgoing: Option<Arc<dyn Outgoing>>,
     pub(crate) grants: Arc<AllGrants>,
     pub(crate) limits: EventsLimits,
+    pub(crate) tracer: Arc<Tracer>,
     pub(crate) places: Arc<Places>,
     pub(crate) metrics: EventsMetrics,
     pub(crate) schedules: Schedules,
@@ -255,6 +259,7 @@ impl Events {
             outgoing: config.outgoing,
             grants: config.grants,
             limits: config.limits,
+            tracer: config.tracer,
             clock: config.clock,
             tasks: tasks.clone(),
             schedules,

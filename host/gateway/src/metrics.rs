@@ -1,24 +1,20 @@
 //! What the gateway counts. The admin API exports it.
 
 use hms_core::error::Problem;
+use hms_core::measures::{self, Durations, OfTrace};
 use hms_core::printable::Label;
+use hms_core::trace::SpanLog;
 use hms_manifest::ManifestMetrics;
 use hms_net::connection_limit::ConnectionCounters;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-/// Bounds of the buckets in seconds: from the half millisecond of a fresh instance to the wall time
-/// of slow services.
-const BUCKETS: [f64; 12] = [
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0,
-];
 
 /// The counters of one gateway. Clones share them through one pointer: each request has a clone.
 #[derive(Clone)]
@@ -35,7 +31,8 @@ impl std::ops::Deref for GatewayMetrics {
 /// What a gateway counts.
 pub struct Counters {
     requests: Family<RequestLabels, Counter>,
-    durations: Family<RouteLabel, Histogram>,
+    durations: Family<RouteLabel, HistogramWithExemplars<OfTrace>>,
+    rate_limited: Family<RouteLabel, Counter>,
     refusals: Family<RefusalLabels, Counter>,
     connections: Gauge,
     connection_limit: ConnectionCounters,
@@ -136,7 +133,8 @@ impl GatewayMetrics {
     pub fn new() -> Self {
         GatewayMetrics(Arc::new(Counters {
             requests: Family::default(),
-            durations: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            durations: Family::new_with_constructor(|| Durations::default().histogram().clone()),
+            rate_limited: Family::default(),
             refusals: Family::default(),
             connections: Gauge::default(),
             connection_limit: ConnectionCounters::default(),
@@ -167,6 +165,11 @@ impl GatewayMetrics {
             "request_duration_seconds",
             "From the head of a request to the last byte of its answer",
             self.durations.clone(),
+        );
+        registry.register(
+            "rate_limited",
+            "Requests refused by rate limits, by route",
+            self.rate_limited.clone(),
         );
         registry.register(
             "refusals",
@@ -271,13 +274,16 @@ impl GatewayMetrics {
         status: u16,
         took: Duration,
         problem: Option<Problem>,
+        spans: Option<&SpanLog>,
     ) {
         let (route, status) = (Label(route.to_string()), format!("{}xx", status / 100));
-        self.durations
-            .get_or_create(&RouteLabel {
-                route: route.clone(),
-            })
-            .observe(took.as_secs_f64());
+        let label = RouteLabel {
+            route: route.clone(),
+        };
+        measures::observe(&self.durations.get_or_create(&label), took, spans);
+        if problem == Some(Problem::RateLimited) {
+            self.rate_limited.get_or_create(&label).inc();
+        }
         self.requests
             .get_or_create(&RequestLabels { route, status })
             .inc();

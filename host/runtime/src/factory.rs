@@ -250,6 +250,8 @@ impl WorkerState for AtWork {
                 self.context.log.failure(error);
             }
         }
+        let (ticks, memory_bytes) = store.data().meter.used();
+        self.context.usage.add(ticks, memory_bytes);
         drop(store);
         self.in_flight_set.end();
     }

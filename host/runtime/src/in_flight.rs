@@ -53,6 +53,8 @@ pub struct InFlight {
     failure: OnceLock<InstanceError>,
     abandoned: OnceLock<Instant>,
     begun: AtomicBool,
+    /// When that was.
+    begun_after: OnceLock<Duration>,
     finished: AtomicBool,
     watch: AtomicWaker,
     failed: AtomicWaker,
@@ -100,6 +102,7 @@ impl InFlight {
             failure: OnceLock::new(),
             abandoned: OnceLock::new(),
             begun: AtomicBool::new(false),
+            begun_after: OnceLock::new(),
             finished: AtomicBool::new(false),
             watch: AtomicWaker::new(),
             failed: AtomicWaker::new(),
@@ -176,6 +179,7 @@ impl InFlight {
     /// An instance has accepted it.
     pub(super) fn begin(&self) {
         self.begun.store(true, Relaxed);
+        self.begun_after.get_or_init(|| self.started.elapsed());
         if let Some(starting) = self.starting.get() {
             starting.end();
         }
@@ -185,6 +189,11 @@ impl InFlight {
     /// Where is noted what its instance does for it.
     pub(super) fn spans(&self) -> &Spans {
         self.guest.get().map_or(&self.spans, Span::spans)
+    }
+
+    /// How long it waited for an instance to accept it; none if none has.
+    pub fn start_time(&self) -> Option<Duration> {
+        self.begun_after.get().copied()
     }
 
     pub(super) fn is_begun(&self) -> bool {

@@ -15,6 +15,7 @@ use super::outgoing::{Calling, Outside};
 use super::requests::Requests;
 use super::reuse::Reuse;
 use super::shortage::Short;
+use super::usage::Usage;
 use hms_core::body::Body;
 use hms_core::call::{WindowCall, Windows};
 use hms_core::error::RequestError;
@@ -85,6 +86,8 @@ pub struct InstanceContext {
     pub failures: Arc<Failures>,
     /// Whether requests find no permit.
     pub short: Arc<Short>,
+    /// What its instances have used.
+    pub usage: Arc<Usage>,
     /// The requests of one instance, once it is there.
     pub at_work: InstanceAtWork,
 }

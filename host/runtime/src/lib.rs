@@ -59,6 +59,7 @@ mod requests;
 mod reuse;
 mod shortage;
 mod slow_pool;
+mod usage;
 mod waiters;
 
 pub use code::{Code, LoadError};
@@ -74,4 +75,5 @@ pub use instance::{InstanceAtWork, InstanceContext, Instances};
 pub use log::WindowLog;
 pub use reuse::ReuseOff;
 pub use shortage::{Short, Shortage};
+pub use usage::Usage;
 pub use waiters::Waiters;

@@ -26,6 +26,8 @@ pub(super) struct Meter {
     memory_bytes: usize,
     host: HostMemory,
     ticks: u64,
+    /// Those of requests before.
+    ticks_before: u64,
     host_calls_per_s: u64,
     /// Host calls before the next check of the time, which refills them.
     host_calls_left: u64,
@@ -41,6 +43,7 @@ impl Meter {
             memory_bytes: 0,
             host: HostMemory::new(limits.get(Limit::MemoryBytes)),
             ticks: 0,
+            ticks_before: 0,
             host_calls_per_s: limits.get(Limit::HostCallsPerS),
             host_calls_left: limits.get(Limit::HostCallsPerS),
             host_calls_given: Instant::now(),
@@ -58,6 +61,7 @@ impl Meter {
 
     /// The CPU time counts from here.
     pub(super) fn restart(&mut self) {
+        self.ticks_before = self.ticks_before.saturating_add(self.ticks);
         self.ticks = 0;
         self.cpu_share.restart();
     }
@@ -114,6 +118,14 @@ impl Meter {
             cpu_share.next(charged?).await;
             Ok(())
         }
+    }
+
+    /// The ticks in which the instance ran, and the bytes of its memory.
+    pub(super) fn used(&self) -> (u64, usize) {
+        (
+            self.ticks_before.saturating_add(self.ticks),
+            self.memory_bytes,
+        )
     }
 
     fn charge(&mut self, ticks: u64) -> wasmtime::Result<Duration> {

@@ -107,6 +107,7 @@ impl Window {
             cpu_shares: CpuShares::default(),
             failures: failures.clone(),
             short: Arc::default(),
+            usage: Arc::default(),
             at_work: InstanceAtWork::default(),
         };
         let code = match runtime.load(&native, guest, trap_unknown) {

@@ -42,8 +42,10 @@ pub use release::artifacts::{Artifacts, MAX_WAITING as MAX_DEPLOYS_WAITING, Uplo
 pub use release::deploy::DeployOptions;
 pub use release::deploy_queue::Load;
 pub use release::file::FileDeploy;
+pub use release::measured::Deploys;
 pub use release::probe::Probe;
 pub use traffic::callers::CallOutcome;
+pub use traffic::measured::{MeasuredWindow, ReleaseMeasures, WindowMeasures};
 pub use watch::{FolderCounts, FolderProgress, WindowsFolder};
 
 pub use hms_core::units::TrafficShare;

@@ -15,6 +15,8 @@ use super::traffic::unavailable::WindowUnavailable;
 use super::watch::TakenFiles;
 use super::window::Window;
 use super::{ChangeError, WindowName};
+use crate::release::measured::Deploys;
+use crate::traffic::measured::MeasuredWindow;
 use anyhow::anyhow;
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
@@ -28,6 +30,7 @@ use hms_runtime::instance::{InstanceAtWork, InstanceContext};
 use hms_runtime::log::Line;
 use hms_runtime::{CompileLimits, Compiler, EngineConfig, Limit, Runtime, WindowLimits};
 use hms_store::{Store, StoreError, StoreLimits, StoreStats, Stores, open_file};
+use hms_telemetry::trace::Tracer;
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
@@ -66,6 +69,8 @@ pub struct WindowsConfig {
     pub turn_time: Duration,
     /// How long a change in force waits for the disk before it is retried in the background. 5 s.
     pub disk_time: Duration,
+    /// Takes the traces of deploys.
+    pub tracer: Arc<Tracer>,
     /// Asked whether a store may be deleted with its events. None: it may.
     pub outboxes: Option<Arc<dyn Outboxes>>,
 }
@@ -88,6 +93,7 @@ impl WindowsConfig {
             emit_guard: None,
             turn_time: TURN_TIME,
             disk_time: DISK_TIME,
+            tracer: Arc::default(),
             outboxes: None,
         }
     }
@@ -109,6 +115,8 @@ pub struct Registry {
     /// Locked to apply limits.
     holding: Mutex<()>,
     pool: Arc<Pool>,
+    /// What came of deploys, and how far they came.
+    pub(super) deploys: Deploys,
 }
 
 /// Why the host's own records cannot be used. The advice for a window's store would be wrong here:
@@ -186,6 +194,7 @@ impl Registry {
             membership: Mutex::new(()),
             holding: Mutex::new(()),
             pool: Pool::new(config.engine.instances),
+            deploys: Deploys::default(),
             config,
         }))
     }
@@ -330,6 +339,27 @@ impl Registry {
         })
     }
 
+    /// What is counted of each window, by name.
+    pub fn measures(&self) -> Vec<MeasuredWindow> {
+        let all = self.all().into_iter().map(|window| MeasuredWindow {
+            name: window.name.to_string(),
+            measures: window.measures.clone(),
+            usage: window.usage.clone(),
+            places: window.queue.load().0,
+        });
+        all.collect()
+    }
+
+    /// Places of the pool that all windows share.
+    pub fn places(&self) -> u32 {
+        self.config.engine.instances
+    }
+
+    /// What came of deploys.
+    pub fn deploys(&self) -> &Deploys {
+        &self.deploys
+    }
+
     /// Calls between windows since the host began: caller, callee, what came of it, and how many.
     pub fn calls_between_windows(&self) -> Vec<(Arc<str>, WindowName, CallOutcome, u64)> {
         let all = self.all();
@@ -431,6 +461,7 @@ impl Registry {
             cpu_shares: window.cpu_shares.clone(),
             failures: window.failures.clone(),
             short: window.queue.short().clone(),
+            usage: window.usage.clone(),
             at_work: InstanceAtWork::default(),
         }
     }

@@ -9,6 +9,7 @@ use super::status::{canary_status, limit_values};
 use super::traffic::admission::{Pool, Terms, WindowQueue};
 use super::traffic::breaker::Placement;
 use super::traffic::callers::Callers;
+use super::traffic::measured::WindowMeasures;
 use super::traffic::serve::reuse_is_off;
 use super::traffic::serving::{Assignment, Serving};
 use super::traffic::swap_cell::SwapCell;
@@ -17,7 +18,9 @@ use arc_swap::ArcSwap;
 use hms_api::{DrainStatus, Release as ShownRelease, WindowState, WindowStatus, Word};
 use hms_core::call::WindowCall;
 use hms_grants::LiveGrants;
-use hms_runtime::{CpuShares, Failures, Limit, LiveLimits, Runtime, WindowLimits, WindowLog};
+use hms_runtime::{
+    CpuShares, Failures, Limit, LiveLimits, Runtime, Usage, WindowLimits, WindowLog,
+};
 use hms_store::Stores;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -37,6 +40,10 @@ pub(crate) struct Window {
     pub(super) callers: Callers,
     pub(super) cpu_shares: CpuShares,
     pub(super) failures: Arc<Failures>,
+    /// What is counted of its requests.
+    pub(super) measures: Arc<WindowMeasures>,
+    /// What its instances have used.
+    pub(super) usage: Arc<Usage>,
     /// Notified if a release trips its breaker.
     pub(super) trips: mpsc::Sender<Tripped>,
     /// Where its store is.
@@ -74,6 +81,8 @@ impl Window {
             limits: live,
             grants,
             callers: Callers::default(),
+            measures: Arc::default(),
+            usage: Arc::default(),
             recorded: Recorded::new(record),
         }
     }
@@ -122,6 +131,7 @@ impl Window {
     pub(super) fn switch(self: &Arc<Self>, next: Serving, deadline: Duration) {
         let kept: Vec<_> = next.releases().cloned().collect();
         let before = self.serving.swap(next);
+        self.measures.swapped();
         for old in before.releases() {
             if kept.iter().any(|release| Arc::ptr_eq(release, old)) {
                 continue;
@@ -151,6 +161,11 @@ impl Window {
         tracing::info!(window = %self.name, release = drain.number, "drained");
         let mut draining = self.draining.lock();
         draining.retain(|other| other.leases() > 0);
+    }
+
+    /// Whether an old release has requests left.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.lock().iter().any(|drain| drain.leases() > 0)
     }
 
     /// Resolves once no old release has a request left.

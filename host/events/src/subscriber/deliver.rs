@@ -11,11 +11,12 @@ use hms_core::call::{Asker, Delivery, WindowCall};
 use hms_core::error::RequestError;
 use hms_core::headers::{REQUEST_ID, TRACEPARENT};
 use hms_core::outgoing::{CallChain, OnBehalf, RequestedTimeouts};
-use hms_core::trace::Spans;
+use hms_core::trace::{Outline, SpanLog, Spans, TraceContext, What};
 use hms_disk::crash;
 use hms_grants::subscription::DeliverTo;
 use hms_store::{StoreError, StoredEvent};
-use http::{Request, Response, Uri};
+use hms_telemetry::trace::Inbound;
+use http::{HeaderValue, Request, Response, Uri};
 use http_body_util::BodyExt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -154,19 +155,67 @@ impl Subscriber {
         };
         let request =
             binding::request(to, which, &picked.source, &picked.stored, self.spec.content);
-        match (request, &self.spec.to) {
-            (Err(why), _) => Outcome::new(Verdict::Rejected, why),
-            (Ok(request), DeliverTo::Path(_)) => self.to_window(picked, request).await,
-            (Ok(request), DeliverTo::Service(_)) => self.to_service(request).await,
-        }
+        let mut request = match request {
+            Ok(request) => request,
+            Err(why) => return Outcome::new(Verdict::Rejected, why),
+        };
+        let (log, mut outline) = self.trace(picked, &mut request);
+        let spans = Spans::of(log.clone());
+        let outcome = match &self.spec.to {
+            DeliverTo::Path(_) => self.to_window(picked, request, spans).await,
+            DeliverTo::Service(_) => self.to_service(request, spans).await,
+        };
+        outline.release = outcome.release;
+        outline.status = outcome.status.unwrap_or(0);
+        outline.error = (outcome.verdict != Verdict::Done).then(|| outcome.verdict.name());
+        self.shared.tracer.finish(log, outline);
+        outcome
     }
 
-    async fn to_window(&self, picked: &Picked, request: Request<Body>) -> Outcome {
+    /// Begins the trace of a delivery, which goes on with that of the request that emitted the
+    /// event.
+    fn trace(&self, picked: &Picked, request: &mut Request<Body>) -> (Arc<SpanLog>, Outline) {
+        let request_id = request.headers().get(REQUEST_ID);
+        let request_id = request_id.and_then(|id| id.to_str().ok());
+        let request_id = request_id.unwrap_or_default().to_owned();
+        let above = picked.stored.event.traceparent.as_deref();
+        let above = above.and_then(TraceContext::parse);
+        let log = self.shared.tracer.begin(above.map(|context| Inbound {
+            context,
+            trusted: true,
+        }));
+        if let Ok(below) = HeaderValue::try_from(log.start().context.to_string()) {
+            request.headers_mut().insert(TRACEPARENT, below);
+        }
+        let uri = request.uri();
+        let window = matches!(self.spec.to, DeliverTo::Path(_));
+        let outline = Outline {
+            what: What::Delivery,
+            request_id,
+            method: request.method().clone(),
+            scheme: "",
+            route: Some(self.id.name.as_str().into()),
+            path: uri.path().to_owned(),
+            upstream: match window {
+                true => Some(self.window.to_string()),
+                false => uri.host().map(str::to_owned),
+            },
+            window,
+            release: None,
+            status: 0,
+            error: None,
+            head: None,
+        };
+        (log, outline)
+    }
+
+    async fn to_window(&self, picked: &Picked, request: Request<Body>, spans: Spans) -> Outcome {
         let key = self.key(&picked.stored).unwrap_or(&picked.stored.id);
         let call = WindowCall {
             from: Some(Box::new(Asker::Delivery(Delivery {
                 group: format!("{}\n{key}", picked.source).into(),
             }))),
+            spans,
             ..WindowCall::of_client(request)
         };
         let answer = self.shared.windows.call(&self.window, call).await;
@@ -180,7 +229,7 @@ impl Subscriber {
         }
     }
 
-    async fn to_service(&self, request: Request<Body>) -> Outcome {
+    async fn to_service(&self, request: Request<Body>, spans: Spans) -> Outcome {
         let Some(outgoing) = &self.shared.outgoing else {
             return Outcome::new(Verdict::NotTried, "the host calls no services");
         };
@@ -196,7 +245,7 @@ impl Subscriber {
             deadline: None,
             calls: Arc::default(),
             chain: CallChain::default(),
-            spans: Spans::default(),
+            spans,
         };
         match outgoing
             .send(from, request, RequestedTimeouts::default())

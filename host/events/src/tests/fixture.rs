@@ -302,6 +302,7 @@ async fn open(
         outgoing: None,
         grants: grants.clone(),
         limits: limits.clone(),
+        tracer: Arc::default(),
         clock,
     };
     let events = Events::over(store, config).await.unwrap();

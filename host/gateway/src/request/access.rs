@@ -134,8 +134,9 @@ impl Drop for Record {
         let context = self.spans.as_ref().map(|(_, spans)| spans.start().context);
         let sampled = context.filter(|context| context.sampled);
         let sampled = sampled.map(|context| TraceId(context.trace_id));
+        let spans = self.spans.as_ref().map(|(_, spans)| &**spans);
         self.metrics
-            .answered(route, self.status, took, self.problem);
+            .answered(route, self.status, took, self.problem, spans);
         tracing::info!(
             target: "access",
             method = %self.method,

@@ -93,6 +93,7 @@ impl OpenHost {
 
         let mut windows_config = config.windows.clone();
         windows_config.reserve = reserve.clone();
+        windows_config.tracer = tracer.clone();
         // Before the windows, whose limits and instances depend on it.
         let grants_metrics = GrantsMetrics::default();
         let folder = settings.grants_folder().to_owned();
@@ -124,6 +125,7 @@ impl OpenHost {
             outgoing: Some(outgoing.sender()),
             grants: granted,
             limits: EventsLimits::default(),
+            tracer: tracer.clone(),
             clock: system_clock,
         };
         let events = Events::open(data.path().join("events.redb"), deliveries).await;
@@ -173,6 +175,7 @@ impl OpenHost {
         gateway_config.tracer = tracer.clone();
         let gateway = Gateway::new(gateway_config, windows.clone());
         let mut metrics = Metrics::new(&gateway);
+        metrics.windows(&windows);
         metrics.reserve(reserve.clone());
         metrics.outgoing(&outgoing.metrics);
         metrics.events(events.metrics());

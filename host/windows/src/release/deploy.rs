@@ -21,8 +21,10 @@ use crate::traffic::serving::Serving;
 use crate::window::Window;
 use crate::{ChangeError, Probe, ReleaseRecord, TrafficShare, WindowName};
 use hms_api::{DeployEvent, Deployed, Step};
+use hms_core::trace::{Outline, SpanKind, SpanLog, Spans, What};
 use hms_grants::WindowGrants;
 use hms_runtime::inspect::{Inspection, inspect, unknown};
+use http::Method;
 use std::path::Path;
 use std::sync::Arc;
 use time::OffsetDateTime;
@@ -59,15 +61,21 @@ impl Registry {
         options: DeployOptions,
         notify: &(dyn Fn(DeployEvent) + Send + Sync),
     ) -> Result<Deployed, ChangeError> {
-        let mut progress = Progress::new(notify);
+        let log = self.config.tracer.begin(None);
+        let mut progress = Progress::new(notify, Spans::of(log.clone()));
         let artifact = self.artifacts.wasm_path(&upload.digest);
         match self.go_through(&name, upload, options, &mut progress).await {
-            Ok(deployed) => Ok(Deployed {
-                steps: progress.into_steps(),
-                ..deployed
-            }),
+            Ok(deployed) => {
+                let number = deployed.release.number;
+                self.trace(&name, log, &progress, Some(number));
+                Ok(Deployed {
+                    steps: progress.into_steps(),
+                    ..deployed
+                })
+            }
             Err(error) => {
                 progress.refuse(&name, &error);
+                self.trace(&name, log, &progress, None);
                 // Not if the disk may have its record, whatever it says now.
                 if artifact.exists() && !error.leaves_the_disk_in_doubt() {
                     self.clear_unused().await;
@@ -89,6 +97,43 @@ impl Registry {
         options: DeployOptions,
     ) -> Result<FileDeploy, ChangeError> {
         file::deploy(self, name, path, None, options).await
+    }
+
+    /// Ends the trace of a deploy, which has led to that release, and counts it. Requests of the
+    /// release before may still drain: then the trace ends with them.
+    fn trace(
+        self: &Arc<Self>,
+        name: &WindowName,
+        log: Arc<SpanLog>,
+        progress: &Progress<'_>,
+        release: Option<u64>,
+    ) {
+        self.deploys.ended(progress.steps(), release.is_some());
+        let outline = Outline {
+            what: What::Deploy,
+            request_id: uuid::Uuid::new_v4().to_string(),
+            method: Method::PUT,
+            scheme: "",
+            route: None,
+            path: format!("/windows/{name}"),
+            upstream: Some(name.to_string()),
+            window: true,
+            release,
+            status: 0,
+            error: release.is_none().then_some("refused"),
+            head: None,
+        };
+        let tracer = self.config.tracer.clone();
+        let window = self.window(name).ok().filter(|_| release.is_some());
+        let Some(window) = window.filter(|window| window.is_draining()) else {
+            return tracer.finish(log, outline);
+        };
+        let drain = Spans::of(log.clone()).begin(SpanKind::Drain);
+        tokio::spawn(async move {
+            window.drained().await;
+            drop(drain);
+            tracer.finish(log, outline);
+        });
     }
 
     async fn go_through(
@@ -274,7 +319,7 @@ impl Registry {
             return Err(ChangeError::Probe(why));
         }
         progress.done(Step::Try);
-        Ok(Release::new(release.clone(), instances))
+        Ok(Release::new(release.clone(), instances, &window.measures))
     }
 }
 

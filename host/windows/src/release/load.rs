@@ -34,7 +34,7 @@ pub(crate) async fn release(
         });
     };
     let instances = instances(registry, window, &release).await?;
-    Ok(Release::new(release, instances))
+    Ok(Release::new(release, instances, &window.measures))
 }
 
 /// Starts one instance.

@@ -3,7 +3,7 @@
 //! [`deploy`] is the one path by which a component becomes a release. It takes an upload from the
 //! [`artifacts`], waits for a compiler in the [`deploy_queue`], shows the [`difference`] to the
 //! live release, runs the [`probe`], and reports each step by [`progress`]. [`mod@file`] deploys a
-//! file on this machine. [`mod@load`] loads a recorded release, and [`fallback`] returns to an
+//! file on this machine, and [`measured`] counts what came of deploys. [`mod@load`] loads a recorded release, and [`fallback`] returns to an
 //! earlier one automatically.
 //!
 //! [`Release`] is one in memory. A holder of its `Arc` has a lease on it: the window while it is
@@ -17,11 +17,13 @@ pub(super) mod difference;
 pub(super) mod fallback;
 pub(super) mod file;
 pub(super) mod load;
+pub(super) mod measured;
 pub(super) mod probe;
 pub(super) mod progress;
 
 use super::ReleaseRecord;
 use super::traffic::breaker::Breaker;
+use super::traffic::measured::{ReleaseMeasures, WindowMeasures};
 use hms_runtime::Instances;
 use std::sync::{Arc, Weak};
 use tokio::sync::watch;
@@ -32,13 +34,20 @@ pub(crate) struct Release {
     pub record: ReleaseRecord,
     pub(super) instances: Instances,
     pub(super) breaker: Arc<Breaker>,
+    /// What is counted of its requests.
+    pub(super) measures: Arc<ReleaseMeasures>,
     /// Closed when this release is dropped.
     _alive: watch::Sender<()>,
 }
 
 impl Release {
-    pub(super) fn new(record: ReleaseRecord, instances: Instances) -> Arc<Self> {
+    pub(super) fn new(
+        record: ReleaseRecord,
+        instances: Instances,
+        window: &WindowMeasures,
+    ) -> Arc<Self> {
         Arc::new(Release {
+            measures: window.release(record.number, &record.digest),
             record,
             instances,
             breaker: Arc::new(Breaker::new()),

@@ -7,6 +7,7 @@ use crate::release::fallback::Tripped;
 use crate::traffic::admission::Ask;
 use crate::traffic::breaker::{Breaker, Outcome, Pass, Trip};
 use crate::traffic::callers::{CallOutcome, Counted};
+use crate::traffic::measured::ReleaseMeasures;
 use crate::traffic::serving::Assignment;
 use crate::traffic::unavailable::WindowUnavailable;
 use crate::window::Window;
@@ -15,7 +16,7 @@ use hms_core::body::{Body, BodyError, PolledFrame};
 use hms_core::call::{WindowAnswer, WindowCall};
 use hms_core::delegate;
 use hms_core::error::RequestError;
-use hms_core::trace::SpanKind;
+use hms_core::trace::{SpanKind, Spans};
 use hms_runtime::{InFlight, Limit, ReuseOff};
 use http::Response;
 use http_body_util::BodyExt;
@@ -63,6 +64,9 @@ pub(crate) async fn serve(
     };
     let mut observation = Observation {
         window: window.clone(),
+        measures: release.measures.clone(),
+        spans: call.spans.clone(),
+        status: None,
         number,
         breaker: release.breaker.clone(),
         assignment,
@@ -116,8 +120,11 @@ async fn serve_on(
 ) -> Result<Response<Body>, RequestError> {
     let calls = !window.grants.load().grants.calls.is_empty();
     let ask = Ask::of(&call, release.instances.weight(), calls);
-    let queued = call.spans.begin(SpanKind::Queue);
-    let permit = match queued.ended(window.queue.acquire(ask).await) {
+    let (queued, since) = (call.spans.begin(SpanKind::Queue), Instant::now());
+    let permit = queued.ended(window.queue.acquire(ask).await);
+    let log = call.spans.log().map(|log| &**log);
+    window.measures.queue.observe(since.elapsed(), log);
+    let permit = match permit {
         Ok(permit) => permit,
         Err(busy) => {
             let error = RequestError::from(busy);
@@ -140,6 +147,10 @@ async fn serve_on(
 /// to do, says nothing about the release.
 struct Observation {
     window: Arc<Window>,
+    measures: Arc<ReleaseMeasures>,
+    spans: Spans,
+    /// Of the answer, once there is one.
+    status: Option<u16>,
     number: u64,
     breaker: Arc<Breaker>,
     assignment: Option<Assignment>,
@@ -162,6 +173,7 @@ impl Observation {
         match outcome {
             Ok(response) => {
                 self.outcome = Outcome::Served;
+                self.status = Some(response.status().as_u16());
                 self.failed = response.status().is_server_error();
             }
             Err(error) => self.failed_with(error),
@@ -170,6 +182,7 @@ impl Observation {
 
     fn failed_with(&mut self, error: &RequestError) {
         self.failed = true;
+        self.status = Some(error.status().as_u16());
         self.outcome = Outcome::of(error);
         self.counts = self.outcome != Outcome::Unclear;
     }
@@ -200,6 +213,7 @@ impl Observation {
 
 impl Drop for Observation {
     fn drop(&mut self) {
+        self.measure();
         let in_flight = self.in_flight.as_ref();
         let clients_fault = in_flight.is_some_and(|in_flight| in_flight.is_clients_fault());
         if !clients_fault {
@@ -221,6 +235,19 @@ impl Drop for Observation {
 }
 
 impl Observation {
+    /// Counts it for whoever looks at the window.
+    fn measure(&self) {
+        let log = self.spans.log().map(|log| &**log);
+        if let Some(status) = self.status {
+            self.measures.answered(status);
+            self.measures.duration.observe(self.begun.elapsed(), log);
+        }
+        let started = self.in_flight.as_ref().and_then(|it| it.start_time());
+        if let Some(started) = started {
+            self.window.measures.start.observe(started, log);
+        }
+    }
+
     /// What it says about whether instances can be reused.
     fn tell_reuse(&self) {
         let trial = self
@@ -243,6 +270,7 @@ impl Observation {
 
     fn tripped(&self, trip: &Trip) {
         let (window, pause) = (&self.window, trip.pause.as_secs());
+        window.measures.tripped();
         let sentence = format!("closed for {pause} s: {}", trip.why);
         tracing::warn!(window = %window.name, release = self.number, "{sentence}");
         window.log.line(&sentence);

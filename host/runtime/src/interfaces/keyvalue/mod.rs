@@ -10,10 +10,12 @@ mod draft2;
 
 use crate::instance::{InstanceAtWork, InstanceContext, InstanceState};
 use crate::meter::Meter;
+use crate::usage::Usage;
 use hms_core::limits::{Limit, LiveLimits, WindowLimits};
 use hms_core::trace::SpanKind;
 use hms_store::{Applied, Entry, MAX_BATCH_OPS, MAX_BUCKET_BYTES, Op, Page, Store, StoreError};
 use std::sync::Arc;
+use std::time::Instant;
 use wasmtime::component::{HasData, Linker, ResourceTable, ResourceTableError};
 
 /// An opened bucket.
@@ -38,6 +40,7 @@ pub struct Cas {
 pub(super) struct NotedStore {
     store: Arc<dyn Store>,
     at_work: InstanceAtWork,
+    usage: Arc<Usage>,
 }
 
 impl std::ops::Deref for NotedStore {
@@ -195,6 +198,7 @@ pub(super) fn open_bucket(
 ) -> impl Future<Output = KvResult<Bucket>> + Send + use<> {
     let (stores, window) = (context.stores.clone(), context.window.clone());
     let (limits, at_work) = (context.limits.clone(), context.at_work.clone());
+    let usage = context.usage.clone();
     async move {
         let (len, limit) = (identifier.len(), MAX_BUCKET_BYTES);
         if len > limit {
@@ -202,7 +206,11 @@ pub(super) fn open_bucket(
         }
         let store = stores.open_async(&window).await?;
         Ok(Bucket {
-            store: NotedStore { store, at_work },
+            store: NotedStore {
+                store,
+                at_work,
+                usage,
+            },
             name: identifier.into(),
             limits,
         })
@@ -320,8 +328,12 @@ pub(super) async fn write(store: NotedStore, ops: Vec<Op>) -> KvResult<Vec<Appli
     if ops.is_empty() {
         return Ok(Vec::new());
     }
-    let span = store.at_work.spans().begin(SpanKind::StoreCommit);
-    Ok(span.ended(store.write(ops).await)?)
+    let (spans, begun) = (store.at_work.spans(), Instant::now());
+    let span = spans.begin(SpanKind::StoreCommit);
+    let written = span.ended(store.write(ops).await);
+    let log = spans.log().map(|log| &**log);
+    store.usage.commits.observe(begun.elapsed(), log);
+    Ok(written?)
 }
 
 /// The counter's new value from the answer to one [`Op::Increment`].

@@ -16,7 +16,7 @@ use crate::instance::{InstanceContext, InstanceState};
 use crate::requests::Caller;
 use hms_core::trace::SpanKind;
 use hms_store::{Place, StoreError, Transacted};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
@@ -117,8 +117,12 @@ async fn commit(
         ready.await.map_err(Refusal::cannot_emit)?;
     }
     let Submission { transaction, added } = submission;
-    let span = context.at_work.spans().begin(SpanKind::StoreCommit);
-    match span.ended(store.transact(transaction).await) {
+    let (spans, begun) = (context.at_work.spans(), Instant::now());
+    let span = spans.begin(SpanKind::StoreCommit);
+    let transacted = span.ended(store.transact(transaction).await);
+    let log = spans.log().map(|log| &**log);
+    context.usage.commits.observe(begun.elapsed(), log);
+    match transacted {
         Ok(Transacted::Committed(committed)) => Ok(committed.into()),
         Ok(Transacted::Conflict(places)) => Err(Refusal::conflict(places)),
         Err(StoreError::NotANumber { key } | StoreError::Overflow { key }) => {
