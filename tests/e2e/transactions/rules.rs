@@ -7,7 +7,10 @@ use serde_json::json;
 
 #[tokio::test]
 async fn transaction_changes_keys_and_emits_events_with_the_hosts_own_fields() {
-    let mut host = host().await;
+    let emitter = guest("emitter").await;
+    // A trace goes on from there alone.
+    let proxy = ["--trusted-proxies", "127.0.0.1"];
+    let mut host = Host::with_open_windows_and(&[("emitter", &emitter)], &proxy).await;
     committed(&host, json!({ "set": { "old": "1", "n": "5" } })).await;
     let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
     let parent = format!("00-{trace}-00f067aa0ba902b7-01");
