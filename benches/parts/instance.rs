@@ -45,6 +45,7 @@ fn fresh(bencher: Bencher, guest: &str) {
         emit_guard: None,
         cpu_shares: CpuShares::default(),
         short: Arc::default(),
+        usage: Arc::default(),
         at_work: InstanceAtWork::default(),
     };
     let code = engine.load(&native, guest, false).expect("native code");

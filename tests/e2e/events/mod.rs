@@ -61,6 +61,7 @@ impl House {
             outgoing: None,
             grants: grants.clone(),
             limits: EventsLimits::default(),
+            tracer: Arc::default(),
             clock,
         };
         let events = Events::open(data.join("events.redb"), deliveries)
