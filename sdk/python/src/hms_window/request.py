@@ -106,7 +106,8 @@ class Request:
         try:
             return [kind(value) for key, value in pairs if key == name]
         except ValueError as error:
-            raise Problem.bad_request(f"the parameter '{name}': {error}") from None
+            why = "it is not a number" if kind in (int, float) else error
+            raise Problem.bad_request(f"the parameter '{name}': {why}") from None
 
     def caller(self) -> Caller:
         """The caller; 401 if the request has none."""

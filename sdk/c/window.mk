@@ -1,0 +1,27 @@
+# Makes a component of a window in C. In a Makefile:
+#
+#     NAME = visits
+#     SOURCES = window.c
+#     include path/to/sdk/c/window.mk
+#
+# It needs zig (https://ziglang.org, or: pip install ziglang==0.17.1) as the compiler for WebAssembly,
+# and jco (npm) for the last step.
+HMS_SDK := $(dir $(lastword $(MAKEFILE_LIST)))
+ZIG ?= $(shell command -v zig || echo python3 -m ziglang)
+JCO ?= npx --yes @bytecodealliance/jco@1.25.2
+OUT ?= dist
+CFLAGS ?= -Os -Wall -Wextra
+
+$(OUT)/$(NAME).wasm: $(OUT)/$(NAME).core.wasm
+	$(JCO) new $< --wasi-reactor -o $@
+
+$(OUT)/$(NAME).core.wasm: $(SOURCES) $(wildcard $(HMS_SDK)src/*.c $(HMS_SDK)include/*.h $(HMS_SDK)bindings/*)
+	@mkdir -p $(OUT)
+	$(ZIG) cc -target wasm32-wasi -mexec-model=reactor -std=c17 $(CFLAGS) \
+	    -I$(HMS_SDK)include -I$(HMS_SDK)bindings -Wl,-z,stack-size=131072 -Wl,--initial-memory=1048576 \
+	    $(SOURCES) $(HMS_SDK)src/hms_window.c $(HMS_SDK)bindings/window.c \
+	    $(HMS_SDK)bindings/window_component_type.s -o $@
+
+.PHONY: clean
+clean:
+	rm -rf $(OUT)
