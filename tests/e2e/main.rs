@@ -39,6 +39,7 @@ mod idempotency;
 mod identity;
 mod isolation;
 mod issuers;
+mod languages;
 mod ledger;
 mod limits;
 mod log_lines;
