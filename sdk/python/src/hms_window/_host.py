@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 """What the host offers, by the bindings that componentize-py generates.
 
 They exist only inside of a component. Outside of one, such as in a unit test, the package can be

@@ -6,7 +6,7 @@ import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from http.cookies import CookieError, SimpleCookie
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 from urllib.parse import parse_qsl, unquote
 
 from .event import ReceivedEvent, received
@@ -90,9 +90,13 @@ class Request:
             return None
         return found.value if found else None
 
-    def param(
-        self, name: str, kind: Callable[[str], T] = str, default: T | None = None  # type: ignore[assignment]
-    ) -> T | None:
+    @overload
+    def param(self, name: str) -> str | None: ...
+    @overload
+    def param(self, name: str, kind: Callable[[str], T]) -> T | None: ...
+    @overload
+    def param(self, name: str, kind: Callable[[str], T], default: T) -> T: ...
+    def param(self, name: str, kind: Callable[[str], Any] = str, default: Any = None) -> Any:
         """A query parameter, read by ``kind``, or ``default``; the first if there are several.
 
         400 if ``kind`` raises ``ValueError``: ``request.param("limit", int, 50)``.
@@ -126,7 +130,8 @@ class Request:
         except (ValueError, RecursionError) as error:
             raise Problem.bad_request(f"the body is not JSON: {error}") from None
         if kind is not None and not isinstance(value, kind):
-            name = {dict: "object", list: "array", str: "text"}.get(kind, kind.__name__)
+            names: dict[Any, str] = {dict: "object", list: "array", str: "text"}
+            name = names.get(kind, kind.__name__)
             raise Problem.bad_request(f"the body is not a JSON {name}")
         return value
 

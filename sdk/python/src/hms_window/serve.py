@@ -85,7 +85,11 @@ def _warm() -> None:
 
     The interpreter then has its caches filled, and an instance need not copy their memory.
     """
-    from componentize_py_async_support import _FutureState, _loop, _set_future_state
+    from componentize_py_async_support import (  # type: ignore[import-not-found]
+        _FutureState,
+        _loop,
+        _set_future_state,
+    )
 
     async def one() -> Response:
         headers = Headers([("x-hms-user", "a"), ("content-type", "application/json")])
