@@ -1,7 +1,7 @@
 //! A window that greets, and counts its greetings.
 //!
 //! ```sh
-//! cargo build --release --target wasm32-wasip2 --example hello
+//! cargo rustc --release --target wasm32-wasip2 --example hello --crate-type cdylib
 //! hms deploy target/wasm32-wasip2/release/examples/hello.wasm
 //! ```
 
