@@ -94,6 +94,7 @@ fn new_project_has_its_name_in_files_and_texts_and_says_what_to_do_next() {
             ".gitignore",
             "Cargo.toml",
             "README.md",
+            "clippy.toml",
             "routes",
             "src",
             "tests",

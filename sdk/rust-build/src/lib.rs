@@ -2,10 +2,8 @@
 //! the crate `hms-window`, whose `site!` answers with it.
 //!
 //! ```no_run
-//! // build.rs
-//! fn main() {
-//!     hms_window_build::site("dist");
-//! }
+//! // In `main` of build.rs:
+//! hms_window_build::site("dist");
 //! ```
 
 #![deny(missing_docs)]
