@@ -134,9 +134,10 @@ impl Host {
             .windows
             .lock()
             .unwrap_or_else(|broken| broken.into_inner());
-        let ready = windows.recv_timeout(PATIENCE);
-        // What the host has refused, the thread that deploys has said.
-        ready.unwrap_or_else(|_| panic!("the host does not take the window; see above"))
+        // What the host has refused, or not answered in time, the thread that deploys has said.
+        windows
+            .recv()
+            .unwrap_or_else(|_| panic!("the host does not take the window; see above"))
     }
 
     /// A place for a file of a window.

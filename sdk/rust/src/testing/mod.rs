@@ -23,7 +23,8 @@
 //! The first test of a process builds the window by `cargo build` and starts one host beside the
 //! tests, on a free port and over a folder that goes when the process ends. It is the `hms` of
 //! `HMS_BIN`, or else of the PATH. Each [`Window`] is the same component under another name, so it
-//! has a store, a log and grants of its own, and tests run side by side.
+//! has a store, a log and grants of its own, and tests run side by side. A runner that starts a
+//! process for each test, such as `cargo nextest`, has each of them start a host.
 //!
 //! - **Requests** go over HTTP through the gateway: [`Window::get`] and others. With
 //!   [`Request::user`] they have a verified caller.
