@@ -43,6 +43,7 @@ pub struct Counters {
     websockets_ended: Family<ReasonLabel, Counter>,
     manifests: ManifestMetrics,
     certificate_refused: Gauge,
+    certificate_expiry: Gauge,
     share_hits: ShareHits,
     keys_age: Family<IssuerLabel, Gauge<f64, AtomicU64>>,
     keys_usable: Family<IssuerLabel, Gauge>,
@@ -145,6 +146,7 @@ impl GatewayMetrics {
             websockets_ended: Family::default(),
             manifests: ManifestMetrics::default(),
             certificate_refused: Gauge::default(),
+            certificate_expiry: Gauge::default(),
             share_hits: ShareHits::default(),
             keys_age: Family::default(),
             keys_usable: Family::default(),
@@ -228,6 +230,11 @@ impl GatewayMetrics {
             self.certificate_refused.clone(),
         );
         registry.register(
+            "certificate_expiry_seconds",
+            "Unix time at which the certificate in use ends; 0: there is none",
+            self.certificate_expiry.clone(),
+        );
+        registry.register(
             "share_hits",
             "Times that somebody wanted more of what all share than their share",
             self.share_hits.0.clone(),
@@ -302,6 +309,11 @@ impl GatewayMetrics {
     /// Of the routes folder.
     pub(super) fn manifests(&self) -> ManifestMetrics {
         self.manifests.clone()
+    }
+
+    /// The certificate in use ends then.
+    pub(super) fn certificate_ends(&self, at: i64) {
+        self.certificate_expiry.set(at);
     }
 
     pub(super) fn certificate_refused(&self) -> Gauge {

@@ -115,8 +115,13 @@ impl Gateway {
         &self.metrics
     }
 
-    /// Updates the metrics for the age of the token verification keys.
+    /// Updates the metrics for the age of the token verification keys, and the end of the
+    /// certificate.
     pub fn measure_keys(&self) {
         self.plugins.measure_keys(&self.metrics);
+        let certificate = self.config.certificate.as_ref();
+        if let Some(expires) = certificate.and_then(|certificate| certificate.expires()) {
+            self.metrics.certificate_ends(expires.unix_timestamp());
+        }
     }
 }

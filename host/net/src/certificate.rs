@@ -1,6 +1,7 @@
 //! TLS for listeners: one certificate from two files, which are read again when they change.
 
 use crate::pem::Pem;
+use crate::validity::not_after;
 use arc_swap::ArcSwap;
 use hms_disk::changes::{Changes, LOOK_EVERY};
 use hms_disk::files::{folder_of, read_at_most};
@@ -38,11 +39,14 @@ pub struct Certificate {
 struct Live {
     config: Arc<ServerConfig>,
     since: OffsetDateTime,
+    /// None where the certificate does not say it in the usual way.
+    expires: Option<OffsetDateTime>,
 }
 
 impl Live {
-    fn now(config: ServerConfig) -> Live {
+    fn now((config, expires): (ServerConfig, Option<OffsetDateTime>)) -> Live {
         Live {
+            expires,
             config: Arc::new(config),
             since: OffsetDateTime::now_utc(),
         }
@@ -69,6 +73,11 @@ impl Certificate {
     /// What a connection that begins now is served with.
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(self.live.load().config.clone())
+    }
+
+    /// When the certificate that is in use ends, if it says so.
+    pub fn expires(&self) -> Option<OffsetDateTime> {
+        self.live.load().expires
     }
 
     /// Starts the watch, in a task of the present tokio runtime. It ends when the certificate is
@@ -150,7 +159,12 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
     read_at_most(file, MAX_FILE_BYTES).map_err(|error| format!("{}: {error}", file.display()))
 }
 
-fn config_of(files: &Pair, chain: &Path, key: &Path) -> Result<ServerConfig, String> {
+/// The configuration, and when its certificate ends.
+fn config_of(
+    files: &Pair,
+    chain: &Path,
+    key: &Path,
+) -> Result<(ServerConfig, Option<OffsetDateTime>), String> {
     let (chain, key) = (chain.display().to_string(), key.display().to_string());
     let of = |name, text| Pem { name, text };
     let (chain, key) = (of(&chain, &files.0), of(&key, &files.1));
@@ -160,6 +174,7 @@ fn config_of(files: &Pair, chain: &Path, key: &Path) -> Result<ServerConfig, Str
             true => why + "; are --tls-cert and --tls-key swapped?",
             false => why,
         })?;
+    let expires = certificates.first().and_then(|first| not_after(first));
     let private = key.private_key()?;
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
@@ -169,7 +184,7 @@ fn config_of(files: &Pair, chain: &Path, key: &Path) -> Result<ServerConfig, Str
         .with_single_cert(certificates, private)
         .map_err(|error| chain.no_pair(key, &error))?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(config)
+    Ok((config, expires))
 }
 
 #[cfg(test)]

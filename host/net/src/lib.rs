@@ -26,3 +26,4 @@ pub mod pem;
 pub mod proxy_protocol;
 pub mod sniff;
 pub mod strict;
+mod validity;

@@ -1,5 +1,6 @@
 //! What is counted of calls. The admin API exports it.
 
+use hms_core::measures::BUCKETS;
 use hms_core::printable::Label;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -9,11 +10,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Seconds. From a service in the same room to the time that a call may take by default.
-const BUCKETS: [f64; 11] = [
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0,
-];
 
 /// The origin of a call that no grant is for: what guests write is no label.
 const NO_ORIGIN: &str = "-";
