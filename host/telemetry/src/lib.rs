@@ -6,6 +6,7 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod fields;
+pub mod openmetrics;
 pub mod otlp;
 pub mod trace;
 mod writer;

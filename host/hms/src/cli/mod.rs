@@ -29,6 +29,7 @@ mod routes;
 mod serve;
 mod show;
 mod tokens;
+mod top;
 mod up;
 mod verbs;
 mod workspace;
@@ -75,6 +76,8 @@ enum Verb {
     History(show::History),
     /// List the routes: live ones, and refused files with the reason
     Routes(routes::Routes),
+    /// Show the windows live: rates, errors, latencies, instances, queues and stores
+    Top(top::Top),
     /// List the last requests, or show where the time of one went
     Requests(requests::Requests),
     /// Show the output of a window's instances
@@ -246,6 +249,7 @@ fn run(verb: Verb) -> anyhow::Result<()> {
                 Verb::Windows(windows) => windows.run().await,
                 Verb::History(history) => history.run().await,
                 Verb::Routes(routes) => routes.run().await,
+                Verb::Top(top) => top.run().await,
                 Verb::Requests(requests) => requests.run().await,
                 Verb::Logs(logs) => logs.run().await,
                 Verb::Limits(limits) => limits.run().await,

@@ -2,15 +2,21 @@
 
 use super::HostArgs;
 use clap::Args;
-use hms_api::{CanaryStatus, DeliveriesStatus, DrainStatus, LogLines, WindowDetail, WindowList};
+use hms_api::{
+    CanaryStatus, DeliveriesStatus, DrainStatus, LogLine, LogLines, WindowDetail, WindowList,
+};
 use hms_core::printable::printable;
 use hms_core::units::Size;
 use hms_telemetry::tell_json;
 use hms_windows::WindowName;
 use http::Method;
 use std::fmt::Display;
+use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+/// How often `hms logs --follow` asks. 500 ms: it reads as if it were at once.
+const FOLLOW: Duration = Duration::from_millis(500);
 
 /// List the windows, with live and draining releases.
 #[derive(Debug, Args)]
@@ -131,6 +137,9 @@ pub(super) struct Logs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Go on with what is written from now on, until Ctrl-C
+    #[arg(long)]
+    follow: bool,
     #[command(flatten)]
     host: HostArgs,
 }
@@ -138,21 +147,52 @@ pub(super) struct Logs {
 impl Logs {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let path = format!("/windows/{}/log", self.name);
+        if self.follow {
+            return follow(&self.host, &path, self.json).await;
+        }
         let answer = self.host.client()?.call(Method::GET, &path).await?;
         if self.json {
             tell_json(&answer.read()?);
             return Ok(());
         }
         let LogLines { lines } = answer.read()?;
-        for line in &lines {
-            let level = match &line.level {
-                Some(level) => format!("{} ", printable(&level.to_uppercase())),
-                None => String::new(),
-            };
-            say!("{} {level}{}", time(line.at), text(&line.text));
-        }
+        lines.iter().for_each(tell_line);
         Ok(())
     }
+}
+
+fn tell_line(line: &LogLine) {
+    let level = match &line.level {
+        Some(level) => format!("{} ", printable(&level.to_uppercase())),
+        None => String::new(),
+    };
+    say!("{} {level}{}", time(line.at), text(&line.text));
+}
+
+/// Prints the log, and asks for it again and again.
+async fn follow(host: &HostArgs, path: &str, json: bool) -> anyhow::Result<()> {
+    let client = host.client()?;
+    let mut last = None;
+    loop {
+        let answer = client.call(Method::GET, path).await?;
+        let LogLines { lines } = answer.read()?;
+        for line in new_lines(&lines, last.as_ref()) {
+            match json {
+                // One line each, as programs read it.
+                true => say!("{}", serde_json::to_string(line)?),
+                false => tell_line(line),
+            }
+        }
+        last = lines.last().cloned().or(last);
+        tokio::time::sleep(FOLLOW).await;
+    }
+}
+
+/// The lines behind the last one that was seen. All of them, if that is no longer kept.
+fn new_lines<'a>(lines: &'a [LogLine], last: Option<&LogLine>) -> &'a [LogLine] {
+    let seen = last.and_then(|last| lines.iter().rposition(|line| line == last));
+    let from = seen.map_or(0, |at| at + 1);
+    lines.get(from..).unwrap_or_default()
 }
 
 /// What the host says, made harmless for a terminal.
@@ -185,7 +225,7 @@ pub(super) fn short(digest: &str) -> String {
 }
 
 /// The candidate, its share, and of how many requests it failed at how many.
-fn canary(canary: &CanaryStatus) -> String {
+pub(super) fn canary(canary: &CanaryStatus) -> String {
     let (share, seen) = (text(&canary.share), &canary.candidate);
     format!(
         "{} at {share} ({} of {} failed)",
@@ -233,5 +273,24 @@ pub(super) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) {
     line(&head);
     for row in &rows {
         line(&row.each_ref().map(String::as_str));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn followed_log_goes_on_behind_the_last_line_that_was_seen() {
+        let line = |second: i64, text: &str| LogLine {
+            at: OffsetDateTime::from_unix_timestamp(second).unwrap(),
+            level: None,
+            text: text.into(),
+        };
+        let lines = [line(1, "a"), line(1, "a"), line(2, "b")];
+        assert_eq!(new_lines(&lines, None).len(), 3);
+        assert_eq!(new_lines(&lines, Some(&lines[1])), &lines[2..]);
+        assert_eq!(new_lines(&lines, Some(&lines[2])).len(), 0);
+        assert_eq!(new_lines(&lines, Some(&line(0, "gone"))).len(), 3);
     }
 }

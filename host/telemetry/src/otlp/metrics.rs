@@ -5,6 +5,7 @@ use super::proto::{
     Data, Gauge, Histogram, HistogramPoint, KeyValue, Metric, MetricsRequest, NumberPoint,
     Resource, ResourceMetrics, Scope, ScopeMetrics, Sum, Temporality,
 };
+use crate::openmetrics::{Sample, sample};
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -37,13 +38,6 @@ pub(super) fn request(
 struct Times {
     since: u64,
     now: u64,
-}
-
-/// A line with a value: its name, its labels and the value.
-struct Sample {
-    name: String,
-    labels: Vec<(String, String)>,
-    value: f64,
 }
 
 /// What is being read: everything up to the next `# TYPE` is of one family.
@@ -170,46 +164,6 @@ fn attributes(labels: &[(String, String)]) -> Vec<KeyValue> {
         .iter()
         .map(|(name, value)| KeyValue::text(name, value));
     pairs.collect()
-}
-
-/// Reads `name{label="value",…} number`, and leaves an exemplar aside.
-fn sample(line: &str) -> Option<Sample> {
-    let name_end = line.find(['{', ' '])?;
-    let (name, mut rest) = line.split_at_checked(name_end)?;
-    let mut labels = Vec::new();
-    if let Some(inside) = rest.strip_prefix('{') {
-        rest = inside;
-        while !rest.starts_with('}') {
-            let (label, behind) = rest.split_once("=\"")?;
-            let (value, behind) = quoted(behind)?;
-            labels.push((label.to_owned(), value));
-            rest = behind.strip_prefix(',').unwrap_or(behind);
-        }
-        rest = rest.strip_prefix('}')?;
-    }
-    let value = rest.trim_start().split(' ').next()?.parse().ok()?;
-    Some(Sample {
-        name: name.to_owned(),
-        labels,
-        value,
-    })
-}
-
-/// The text up to the closing quotation mark, and what is behind it.
-fn quoted(text: &str) -> Option<(String, &str)> {
-    let mut value = String::new();
-    let mut chars = text.char_indices();
-    while let Some((at, c)) = chars.next() {
-        match c {
-            '"' => return Some((value, text.get(at + 1..)?)),
-            '\\' => match chars.next()?.1 {
-                'n' => value.push('\n'),
-                other => value.push(other),
-            },
-            c => value.push(c),
-        }
-    }
-    None
 }
 
 fn nanos(at: SystemTime) -> u64 {
