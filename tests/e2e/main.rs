@@ -59,5 +59,6 @@ mod shutdown;
 mod slow_clients;
 mod start_errors;
 mod store_faults;
+mod telemetry;
 mod transactions;
 mod up;

@@ -17,7 +17,7 @@ pub(super) struct WindowCollector(pub(super) Arc<Registry>);
 
 impl fmt::Debug for WindowCollector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WindowCollector")
+        f.write_str(stringify!(WindowCollector))
     }
 }
 
@@ -362,7 +362,9 @@ fn canaries(encoder: &mut DescriptorEncoder<'_>, statuses: &[WindowStatus]) -> f
         ("window_canary_failures", "Those of them that failed", true),
     ] {
         let sides = canaries().flat_map(|(window, canary)| {
-            let sides = [("candidate", &canary.candidate), ("live", &canary.live)];
+            let sides = ["candidate", "live"]
+                .into_iter()
+                .zip([&canary.candidate, &canary.live]);
             sides.map(|(side, status)| {
                 let labels = OfSide {
                     window: Label(window.clone()),

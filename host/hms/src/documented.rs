@@ -37,6 +37,7 @@ fn operations_page_lists_every_code_of_the_admin_api() {
         "admin/limits.rs",
         "admin/manifests.rs",
         "admin/reply.rs",
+        "admin/requests.rs",
         "admin/routes.rs",
         "admin/tasks.rs",
         "admin/windows.rs",
@@ -106,8 +107,8 @@ fn errors_page_lists_every_code_with_its_status_and_fault_and_no_other() {
 }
 
 #[test]
-fn limits_page_lists_every_metric() {
-    let page = include_str!("../../../docs/limits.md");
+fn observability_page_lists_every_metric() {
+    let page = include_str!("../../../docs/observability.md");
     let of = |prefix: &str, mark: &str, file: &str| {
         let names = named_behind(mark, &[file]);
         // A file that was renamed would be left out without a word.
@@ -118,6 +119,9 @@ fn limits_page_lists_every_metric() {
     let names = [
         of("", "registry.register(", "admin/metrics.rs"),
         of("", "encode_descriptor(", "admin/metrics.rs"),
+        of("", "(", "admin/window_metrics.rs"),
+        of("", "registry.register(", "release/measured.rs"),
+        of("", "registry.register(", "otlp/mod.rs"),
         of("admin_", "admin.register(", "admin/metrics.rs"),
         of("admin_", "registry.register(", "net/connection_limit.rs"),
         of("gateway_", "registry.register(", "net/connection_limit.rs"),
@@ -134,7 +138,7 @@ fn limits_page_lists_every_metric() {
         assert!(
             ends.iter()
                 .any(|end| page.contains(&format!("{name}{end}"))),
-            "docs/limits.md lacks {name}`"
+            "docs/observability.md lacks {name}`"
         );
     }
 }
