@@ -134,6 +134,48 @@ async fn grants_are_managed_by_the_admin_api_and_the_command_line() {
 }
 
 #[tokio::test]
+async fn file_of_the_data_folder_is_no_secret_of_a_window() {
+    let hello = guest("hello-wasip3").await;
+    let host = Host::with_open_windows(&[("w", &hello)]).await;
+    let token = host.data().join("admin.token");
+    fs::create_dir_all(host.grants()).unwrap();
+    std::os::unix::fs::symlink(&token, host.grants().join("link")).unwrap();
+    for path in [token.to_str().unwrap(), "link"] {
+        let text = format!("secrets:\n  key: {{file: {path}}}\nreveal: [key]\n");
+        let refused = host.admin(Method::PUT, "/windows/w/grants?yes=true", &text);
+        let refused: Problem = refused.await.read();
+        assert_eq!(refused.status, 422, "{refused:?}");
+        let fault = &refused.faults[0];
+        assert_eq!((fault.line, fault.column), (2, 15), "{refused:?}");
+        assert!(fault.reason.contains("is in the data folder"), "{fault}");
+        host.write_grants("w", &text);
+        eventually("the file is refused", || async {
+            let shown = list(&host).await.grants;
+            let refused = shown.iter().find(|one| one.state == FileState::Refused);
+            refused.map(|one| assert!(one.granted.is_none()))
+        })
+        .await;
+        fs::remove_file(host.grants().join("w.yaml")).unwrap();
+        eventually("the file is gone", || async {
+            list(&host).await.grants.is_empty().then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn more_memory_than_the_pool_has_is_said_to_be_in_force_as_less() {
+    let hello = guest("hello-wasip3").await;
+    let host = Host::with_open_windows(&[("w", &hello)]).await;
+    let text = "limits: {memory: 4GiB}\n";
+    let put = host.admin(Method::PUT, "/windows/w/grants", text).await;
+    let shown: GrantsDetail = put.read();
+    let said = shown.grants.granted.unwrap().sentences.join("\n");
+    assert!(said.contains("of memory in force, not 4GiB"), "{said}");
+    assert!(said.contains("--instance-memory"), "{said}");
+}
+
+#[tokio::test]
 async fn limit_of_the_file_is_shown_with_its_place_and_not_changed_elsewhere() {
     let hello = guest("hello-wasip3").await;
     let host = Host::with_open_windows(&[("w", &hello)]).await;

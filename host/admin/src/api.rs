@@ -170,7 +170,9 @@ impl Admin {
                     .begin(&self.windows, &self.gateway, &self.grants, query)
             }
             ["backup"] => reply::method_not_allowed("GET"),
-            ["grants"] if request.method() == Method::GET => grants::list(&self.grants),
+            ["grants"] if request.method() == Method::GET => {
+                grants::list(&self.grants, &self.windows)
+            }
             ["grants"] => reply::method_not_allowed("GET"),
             ["subscriptions"] if request.method() == Method::GET => {
                 events::subscriptions(&self.events, query)
@@ -274,7 +276,7 @@ impl Admin {
         request: Request<Body>,
     ) -> Response<Body> {
         match *request.method() {
-            Method::GET => grants::show(&self.grants, &name),
+            Method::GET => grants::show(&self.grants, &self.windows, &name),
             Method::PUT => {
                 let (head, body) = request.into_parts();
                 let query = head.uri.query().unwrap_or_default();

@@ -5,7 +5,7 @@ use super::manifests::{self, Kind, refuse};
 use super::query::Query;
 use super::reply;
 use super::tasks::Tasks;
-use hms_api::{GrantsDetail, GrantsList, RemovedGrants};
+use hms_api::{GrantsDetail, GrantsList, GrantsStatus, RemovedGrants};
 use hms_core::body::Body;
 use hms_grants::{GrantsFile, GrantsFolder};
 use hms_manifest::{EditError, Manifest, in_time};
@@ -20,18 +20,32 @@ const KIND: Kind = Kind {
     unreadable: (StatusCode::SERVICE_UNAVAILABLE, "grants-unreadable"),
 };
 
-pub(super) fn list(grants: &GrantsFolder) -> Response<Body> {
+pub(super) fn list(grants: &GrantsFolder, windows: &Registry) -> Response<Body> {
+    let statuses = grants.statuses().into_iter();
     let list = GrantsList {
-        grants: grants.statuses(),
+        grants: statuses
+            .map(|status| in_force(grants, windows, status))
+            .collect(),
         folder_fault: grants.files().folder_fault(),
     };
     reply::json(StatusCode::OK, &list)
 }
 
-pub(super) fn show(grants: &GrantsFolder, name: &WindowName) -> Response<Body> {
+/// With what the host does not give as the file says.
+fn in_force(grants: &GrantsFolder, windows: &Registry, mut status: GrantsStatus) -> GrantsStatus {
+    if let Some(granted) = &mut status.granted {
+        let current = grants.current(&granted.window);
+        granted
+            .sentences
+            .extend(windows.less_than_granted(&current));
+    }
+    status
+}
+
+pub(super) fn show(grants: &GrantsFolder, windows: &Registry, name: &WindowName) -> Response<Body> {
     match grants.status(name.as_str()) {
-        Some((grants, text)) => {
-            let manifest = Some(text);
+        Some((status, text)) => {
+            let (grants, manifest) = (in_force(grants, windows, status), Some(text));
             reply::json(StatusCode::OK, &GrantsDetail { grants, manifest })
         }
         None => refuse(&KIND, &EditError::Unknown(name.to_string())),
@@ -42,7 +56,7 @@ pub(super) fn show(grants: &GrantsFolder, name: &WindowName) -> Response<Body> {
 pub(super) async fn put(
     tasks: &Tasks,
     grants: &Arc<GrantsFolder>,
-    windows: &Registry,
+    windows: &Arc<Registry>,
     name: WindowName,
     query: &str,
     body: Body,
@@ -69,7 +83,7 @@ pub(super) async fn put(
     if let Some(asks) = asks.filter(|_| !yes) {
         return reply::change_error(&ChangeError::NeedsConsent(asks));
     }
-    let grants = grants.clone();
+    let (grants, windows) = (grants.clone(), windows.clone());
     let change = async move {
         let folder = grants.clone();
         let put = in_time(grants.files().dir(), move || {
@@ -85,7 +99,8 @@ pub(super) async fn put(
                 } else {
                     StatusCode::OK
                 };
-                let (grants, manifest) = (grants.shown(&status), None);
+                let grants = in_force(&grants, &windows, grants.shown(&status));
+                let manifest = None;
                 reply::json(code, &GrantsDetail { grants, manifest })
             }
             Err(error) => refuse(&KIND, &error),

@@ -3,6 +3,7 @@
 use hms_api::{Changed, Problem};
 use hms_core::body::{self, Body};
 use hms_core::error::{problem_response, problem_type};
+use hms_core::printable::printable;
 use hms_windows::ChangeError;
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
@@ -69,7 +70,8 @@ pub(super) fn problem(status: StatusCode, code: &str, detail: impl Into<String>)
         kind: problem_type(code),
         title: status.canonical_reason().unwrap_or("Error").into(),
         status: status.as_u16(),
-        detail: detail.into(),
+        // It may repeat anything that was sent.
+        detail: printable(&detail.into()).into_owned(),
         faults: Vec::new(),
     }
 }

@@ -4,6 +4,7 @@
 use crate::units::{Size, Time};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -287,6 +288,20 @@ impl LimitsSet {
         self.0
             .iter()
             .map(|(limit, value)| (limit.row().name, *value))
+    }
+}
+
+impl fmt::Display for LimitsSet {
+    /// `memory 64MiB, queue 3`, by the names of `hms limits`; `none` where nothing is set.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let set = self.0.iter().map(|(limit, value)| {
+            let row = limit.row();
+            format!("{} {}", row.flag, row.shown(*value))
+        });
+        match set.collect::<Vec<_>>().as_slice() {
+            [] => f.write_str("none"),
+            set => f.write_str(&set.join(", ")),
+        }
     }
 }
 

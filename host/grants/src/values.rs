@@ -1,6 +1,7 @@
 //! Reads the values of secrets, and files of certificates.
 
 use crate::{Secret, SecretSource, Secrets};
+use hms_core::printable::printable;
 use hms_manifest::Fault;
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
@@ -149,7 +150,7 @@ impl NamedFiles {
             files.check(&path).err().map(|reason| Fault {
                 line: file.line,
                 column: file.column,
-                reason,
+                reason: printable(&reason).into_owned(),
             })
         };
         // One that is too late is nobody's.

@@ -110,29 +110,29 @@ impl Registry {
         if was == limits {
             return;
         }
-        self.warn_of_memory(after);
+        if let Some(less) = self.less_than_granted(after) {
+            tracing::warn!(window = name, "it {less}");
+        }
         self.hold(&window);
         self.ask_for_reuse_again(&window, was.get(Limit::Reuse) != limits.get(Limit::Reuse));
-        tracing::info!(window = name, set = ?limits, "limits of the grants file");
+        tracing::info!(window = name, set = %limits, "limits of the grants file");
     }
 
-    /// Says where the file asks for more memory than the pool has for an instance.
-    fn warn_of_memory(&self, granted: &WindowGrants) {
-        let most = self.config.engine.max_memory_bytes as u64;
-        let limit = Limit::MemoryBytes;
-        if granted
-            .grants
-            .limits
-            .get(limit)
-            .is_some_and(|set| set > most)
-        {
-            let line = granted.grants.lines.limits.get(&limit).copied();
-            tracing::warn!(
-                "{}: memory: the pool of this host gives an instance at most {most} bytes, which \
-                 is in force; start it with a larger --instance-memory",
-                granted.at(line.unwrap_or(1))
-            );
-        }
+    /// What of `granted` is in force as less than the file says, as a sentence after "it": more
+    /// memory than the pool has for an instance.
+    pub fn less_than_granted(&self, granted: &WindowGrants) -> Option<String> {
+        let (limit, most) = (
+            Limit::MemoryBytes,
+            self.config.engine.max_memory_bytes as u64,
+        );
+        let set = granted.grants.limits.get(limit).filter(|set| *set > most)?;
+        let line = granted.grants.lines.limits.get(&limit).copied();
+        let [set, most] = [set, most].map(|bytes| limit.row().shown(bytes));
+        Some(format!(
+            "has {most} of memory in force, not {set}: the pool of this host gives an instance no \
+             more; start it with a larger --instance-memory ({})",
+            granted.at(line.unwrap_or(1))
+        ))
     }
 
     /// Has `reuse` be tried again that was off, if `changed`.

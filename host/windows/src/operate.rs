@@ -229,7 +229,7 @@ impl Registry {
         edit.await?;
         self.ask_for_reuse_again(change.window(), limits.0.contains_key(&Limit::Reuse));
         let set = change.record().limits;
-        tracing::info!(window = %name, set = ?set, "limits");
+        tracing::info!(window = %name, set = %set, "limits");
         let limits = Limits {
             limits: limit_values(self.effective(name.as_str(), &set).named()),
             set: limit_values(set.named()),

@@ -17,6 +17,7 @@ pub use node::{Field, Kind, Map, Node, unknown};
 pub use schema::object;
 pub use tree::Tree;
 
+use hms_core::printable::printable;
 use node::Faults;
 
 /// An editor that has just begun to write leaves such a file for a moment.
@@ -70,7 +71,7 @@ fn broken(error: serde_yaml::Error, one: &str) -> Fault {
     Fault {
         line,
         column,
-        reason,
+        reason: printable(&reason).into_owned(),
     }
 }
 
@@ -79,6 +80,8 @@ fn faults(text: &str, found: Vec<(Vec<tree::Step>, String)>) -> Vec<Fault> {
         .into_iter()
         .map(|(steps, reason)| {
             let (line, column) = tree::locate(text, &steps);
+            // It may repeat anything that the text has.
+            let reason = printable(&reason).into_owned();
             Fault {
                 line,
                 column,

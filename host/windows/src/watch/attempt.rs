@@ -50,9 +50,18 @@ pub(super) async fn attempt(windows: Arc<Registry>, path: PathBuf, due: Due) -> 
                 Ok((status, _)) => status.live.map(|live| live.number),
                 Err(_) => None,
             };
+            // Nobody is there who could repeat anything.
+            let said = match &error {
+                ChangeError::NeedsConsent(why) => format!(
+                    "{why}; to allow this, run `hms deploy {} --as {} --yes`",
+                    path.display(),
+                    due.window
+                ),
+                error => error.to_string(),
+            };
             let reason = match serving {
-                Some(number) => format!("{error}; release {number} stays"),
-                None => error.to_string(),
+                Some(number) => format!("{said}; release {number} stays"),
+                None => said,
             };
             match speaks_of_the_file(&error) {
                 true => DeployOutcome::Refused(reason),
