@@ -27,6 +27,9 @@ pub struct WindowCall {
     pub next: Option<Next>,
     /// How long its answer may be quiet, where that is not the default.
     pub stream_idle: Option<StreamIdle>,
+    /// Until when its answer is to begin, the time not counted that its client is waited for. Calls
+    /// that it makes end before, so that it can still answer.
+    pub begin_by: Option<Instant>,
     /// Instances that wait for this answer, each with a place in the pool: middlewares and calling
     /// windows. 0 for a request that comes straight from a client.
     pub waiting: usize,
@@ -60,6 +63,7 @@ impl WindowCall {
             request,
             next: None,
             stream_idle: None,
+            begin_by: None,
             waiting: 0,
             from: None,
             spans: Spans::default(),

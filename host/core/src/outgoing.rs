@@ -65,6 +65,8 @@ pub struct OnBehalf {
     pub scopes: Option<HeaderValue>,
     /// When the request is over at the latest.
     pub deadline: Option<Instant>,
+    /// Until when its own answer is to begin, where somebody waits no longer for that.
+    pub begin_by: Option<BeginBy>,
     /// Outgoing calls that the request has made so far. The runtime counts, and holds the window
     /// to its limit, before it asks.
     pub calls: Arc<AtomicU32>,
@@ -72,6 +74,29 @@ pub struct OnBehalf {
     pub chain: CallChain,
     /// Where the call is noted.
     pub spans: Spans,
+}
+
+/// Until when the answer to the request in hand is to begin. A call that is made for it ends then,
+/// unless the answer has begun: it may be what is passed on.
+#[derive(Clone)]
+pub struct BeginBy {
+    /// Until when.
+    pub at: Instant,
+    /// Whether it has begun.
+    pub has_begun: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+impl BeginBy {
+    /// Whether a call is too late, as of `now`.
+    pub fn is_over(&self, now: Instant) -> bool {
+        now >= self.at && !(self.has_begun)()
+    }
+}
+
+impl std::fmt::Debug for BeginBy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("BeginBy").field(&self.at).finish()
+    }
 }
 
 /// The windows through which a request has come, the first first, and what all of them may still
@@ -166,6 +191,9 @@ pub enum CallError {
     /// `HTTP-response-body-size`.
     #[error("the body of the answer is larger than the window may receive")]
     ResponseBodySize,
+    /// `HTTP-response-header-section-size`.
+    #[error("the head of the answer is larger than the window may receive")]
+    ResponseHeadSize,
     /// `HTTP-protocol-error`.
     #[error("the service does not speak HTTP as it should")]
     Protocol,

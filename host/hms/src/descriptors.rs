@@ -15,6 +15,11 @@ const FOR_SERVICES: u64 = 8;
 /// party.
 const FOR_CALLS: u64 = 4;
 
+/// And that of connections to services, those included that are idle: half as many as calls may be in
+/// flight beside those. A connection that is closed costs its next call a handshake, a descriptor
+/// that is missing costs somebody else a request.
+const FOR_IDLE_CALLS: u64 = 2 * FOR_CALLS;
+
 /// Calls at once where the system names no limit.
 const MOST_CALLS: usize = 65_536;
 
@@ -63,6 +68,13 @@ pub fn calls(limit: Option<u64>) -> usize {
     fits.map_or(MOST_CALLS, |fits| fits.max(1))
 }
 
+/// Connections of windows to services at once where `limit` descriptors are to be had: one for each
+/// call, and idle ones.
+pub fn call_connections(limit: Option<u64>) -> usize {
+    let idle = limit.and_then(|limit| usize::try_from(limit / FOR_IDLE_CALLS).ok());
+    calls(limit) + idle.unwrap_or(MOST_CALLS / 2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +92,7 @@ mod tests {
         assert_eq!(calls(None), MOST_CALLS);
         assert_eq!(calls(Some(1024)), 256);
         assert_eq!(calls(Some(0)), 1);
+        assert_eq!(call_connections(Some(1024)), 256 + 128);
+        assert_eq!(call_connections(None), MOST_CALLS + MOST_CALLS / 2);
     }
 }

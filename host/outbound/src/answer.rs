@@ -9,7 +9,7 @@ use crate::record::Record;
 use bytes::Bytes;
 use hms_core::body::{Body, BodyError, PolledFrame};
 use hms_core::headers::clean_answer;
-use hms_core::outgoing::CallError;
+use hms_core::outgoing::{BeginBy, CallError};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use parking_lot::Mutex;
 use std::pin::Pin;
@@ -20,14 +20,25 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 /// What bounds the body of an answer.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Bounds {
     /// Bytes.
     pub(crate) most: u64,
     /// When it has to have ended.
     pub(crate) deadline: Instant,
+    /// When it has to have ended, unless the answer to the request in hand has begun by then.
+    pub(crate) begin_by: Option<BeginBy>,
     /// Between two pieces of it.
     pub(crate) between: Option<Duration>,
+}
+
+impl Bounds {
+    /// Whether the time has come.
+    fn are_over(&self) -> bool {
+        let now = Instant::now();
+        let begin_by = self.begin_by.as_ref();
+        now >= self.deadline || begin_by.is_some_and(|it| it.is_over(now.into_std()))
+    }
 }
 
 /// The body of an answer.
@@ -72,9 +83,19 @@ impl AnswerBody {
         let is_open = call.open.is_some();
         let call = Arc::new(Mutex::new(call));
         let timer = is_open.then(|| {
-            let call = call.clone();
+            let (call, deadline) = (call.clone(), bounds.deadline);
+            let begin_by = bounds.begin_by.clone();
             let timer = async move {
-                sleep_until(bounds.deadline).await;
+                let early = match &begin_by {
+                    Some(begin_by) => {
+                        sleep_until(deadline.min(begin_by.at.into())).await;
+                        begin_by.is_over(Instant::now().into_std())
+                    }
+                    None => false,
+                };
+                if !early {
+                    sleep_until(deadline).await;
+                }
                 let mut call = call.lock();
                 if call.open.is_some() {
                     drop(call.run_late());
@@ -151,7 +172,7 @@ impl Call {
             return Poll::Ready(Some(Err(CallError::ResponseTimeout.into())));
         }
         // Also while there is always something to read.
-        if self.open.is_some() && Instant::now() >= bounds.deadline {
+        if self.open.is_some() && bounds.are_over() {
             return self.run_late();
         }
         loop {

@@ -94,14 +94,20 @@ impl Inner {
         let ready = self.ready(from, &window, &mut parts, body.size_hint().exact(), record)?;
         let entry = &*ready.entry;
         let deadline = deadline(started, from, entry, &limits);
+        // For all but the body of the answer.
+        let answer_by = match &from.begin_by {
+            Some(begin_by) => deadline.min(begin_by.at.into()),
+            None => deadline,
+        };
         let body = self.bounded(body, &limits, &ready, record)?;
 
         let until =
-            deadline.min(started + requested.connect.unwrap_or(PERMIT_WAIT).min(PERMIT_WAIT));
+            answer_by.min(started + requested.connect.unwrap_or(PERMIT_WAIT).min(PERMIT_WAIT));
         let permits = self.permits(entry, &window, &limits, until, record).await?;
         let calls = limits.size(Limit::OutgoingCalls);
+        self.windows.make_room();
         window.make_room(calls.saturating_mul(CONNECTIONS_PER_CALL));
-        let client = match timeout_at(deadline, entry.client(&self.clients, &window)).await {
+        let client = match timeout_at(answer_by, entry.client(&self.clients, &window)).await {
             Ok(Ok((client, faults))) => {
                 let origin = masked_uri(record.grants(), &ready.origin);
                 for why in faults {
@@ -134,7 +140,7 @@ impl Inner {
             entry,
             client: &client,
             requested,
-            deadline,
+            deadline: answer_by,
             trailers: ready.said.trailers,
         };
         // Boxed, because the state of a request on its way to a service is large.
@@ -178,6 +184,7 @@ impl Inner {
         let bounds = Bounds {
             most: limits.get(Limit::OutgoingResponseBytes),
             deadline,
+            begin_by: from.begin_by.clone(),
             between: requested.between_bytes,
         };
         let held = Held {
@@ -302,6 +309,7 @@ impl Inner {
     fn failed(&self, failure: Failure, record: &mut Record) -> CallError {
         let refusal = match &failure.error {
             CallError::AddressProhibited => Some(Refusal::Address),
+            CallError::ConnectionLimit if failure.host_full => Some(Refusal::HostConnections),
             CallError::ConnectionLimit => Some(Refusal::WindowConnections),
             CallError::RequestBodySize => Some(Refusal::RequestSize),
             CallError::ResponseTimeout | CallError::ConnectTimeout => Some(Refusal::Time),

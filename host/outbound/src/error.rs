@@ -18,6 +18,8 @@ pub(crate) struct Failure {
     pub(crate) cause: Option<String>,
     /// The address that may not be connected to, if that is why.
     pub(crate) prohibited: Option<NotAllowed>,
+    /// All windows together have as many connections as they may.
+    pub(crate) host_full: bool,
 }
 
 /// How far a try came.
@@ -44,6 +46,7 @@ impl Failure {
             stage,
             cause: None,
             prohibited: None,
+            host_full: false,
         }
     }
 }
@@ -51,13 +54,14 @@ impl Failure {
 impl From<SendError> for Failure {
     fn from(error: SendError) -> Failure {
         let cause = Some(error.to_string());
+        let host_full = matches!(error, SendError::TooManyConnections { of_all: true });
         let prohibited = match &error {
             SendError::NotAllowed(address) => Some(*address),
             _ => None,
         };
         let (error, stage) = match &error {
             SendError::NotAllowed(_) => (CallError::AddressProhibited, Stage::NotSent),
-            SendError::TooManyConnections => (CallError::ConnectionLimit, Stage::NotSent),
+            SendError::TooManyConnections { .. } => (CallError::ConnectionLimit, Stage::NotSent),
             SendError::NoTrustStore => {
                 let words = "the host trusts no certificate authority";
                 (CallError::Tls(words.into()), Stage::NotSent)
@@ -79,6 +83,7 @@ impl From<SendError> for Failure {
             stage,
             cause,
             prohibited,
+            host_full,
         }
     }
 }
@@ -138,6 +143,7 @@ pub(crate) fn code(error: &CallError) -> &'static str {
         CallError::Tls(_) => "tls",
         CallError::RequestBodySize => "request-body-size",
         CallError::ResponseBodySize => "response-body-size",
+        CallError::ResponseHeadSize => "response-head-size",
         CallError::Protocol => "protocol",
         CallError::LoopDetected => "loop-detected",
         CallError::Unavailable => "unavailable",

@@ -66,6 +66,8 @@ pub struct OutboundConfig {
     /// Calls at once of all windows: a quarter of the file descriptors, because each may have a
     /// connection of its own.
     pub max_at_once: usize,
+    /// Connections of all windows at once, idle ones included.
+    pub max_connections: usize,
     /// Registered by whoever exports them.
     pub metrics: OutboundMetrics,
     /// The certificate authorities of services; none: the system's, read at the first call.
@@ -104,7 +106,7 @@ impl Outbound {
             callers: config.callers,
             permits: Arc::default(),
             max_at_once: config.max_at_once,
-            windows: Windows::default(),
+            windows: Windows::new(config.max_connections),
             metrics: config.metrics,
         }))
     }

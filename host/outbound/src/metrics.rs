@@ -41,6 +41,8 @@ pub(crate) enum Refusal {
     WindowFull,
     /// Of connections, not of calls.
     WindowConnections,
+    /// The same of all windows together.
+    HostConnections,
     GrantFull,
     HostFull,
     RequestSize,
@@ -57,6 +59,7 @@ impl Refusal {
             Refusal::Unavailable => "unavailable",
             Refusal::WindowFull => "at-once-window",
             Refusal::WindowConnections => "connections-window",
+            Refusal::HostConnections => "connections-host",
             Refusal::GrantFull => "at-once-grant",
             Refusal::HostFull => "at-once-host",
             Refusal::RequestSize => "request-size",

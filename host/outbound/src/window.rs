@@ -7,7 +7,7 @@ use crate::entry::Entry;
 use crate::policy::Fit;
 use crate::target::Target;
 use hms_grants::{OutboundGrant, WindowGrants};
-use hms_net::client::{Connections, Health, LookUps, Permits};
+use hms_net::client::{Connections, Health, OfAll, Permits};
 use http::Method;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -25,15 +25,16 @@ const IDLE: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// All windows that have made a call.
-#[derive(Default)]
-pub(crate) struct Windows(Mutex<All>);
+pub(crate) struct Windows {
+    /// What they may have together.
+    of_all: OfAll,
+    known: Mutex<Known>,
+}
 
 #[derive(Default)]
-struct All {
+struct Known {
     by_name: HashMap<Arc<str>, Arc<Window>>,
     looked: Option<Instant>,
-    /// Of all of them.
-    look_ups: LookUps,
 }
 
 /// One window.
@@ -57,19 +58,36 @@ pub(crate) struct Allowed {
 }
 
 impl Windows {
+    /// None yet. Together they may have `most` connections.
+    pub(crate) fn new(most: usize) -> Self {
+        Windows {
+            of_all: OfAll::new(most),
+            known: Mutex::default(),
+        }
+    }
+
+    /// Where all windows together have as many connections as they may, the idle ones are closed, of
+    /// whatever window.
+    pub(crate) fn make_room(&self) {
+        if !self.of_all.are_full() {
+            return;
+        }
+        let windows: Vec<_> = self.known.lock().by_name.values().cloned().collect();
+        windows.iter().for_each(|window| window.drop_clients());
+    }
+
     /// What is known of a window.
     pub(crate) fn window(&self, name: &Arc<str>) -> Arc<Window> {
-        let mut all = self.0.lock();
+        let mut all = self.known.lock();
         let now = Instant::now();
         if all.looked.is_none_or(|looked| now - looked >= LOOK_EVERY) {
             all.looked = Some(now);
             all.by_name.retain(|_, window| !window.is_idle(now));
         }
-        let look_ups = all.look_ups.clone();
         let window = all.by_name.entry(name.clone());
         let window = window.or_insert_with(|| {
             Arc::new(Window {
-                connections: Arc::new(Connections::sharing(look_ups)),
+                connections: Arc::new(Connections::among(self.of_all.clone())),
                 ..Window::default()
             })
         });
@@ -111,10 +129,14 @@ impl Window {
     pub(crate) fn make_room(&self, most: usize) {
         self.connections.set_most(most);
         if self.connections.are_full() {
-            let allowed = self.allowed.lock().clone();
-            for entry in &allowed.entries {
-                entry.drop_client();
-            }
+            self.drop_clients();
+        }
+    }
+
+    fn drop_clients(&self) {
+        let allowed = self.allowed.lock().clone();
+        for entry in &allowed.entries {
+            entry.drop_client();
         }
     }
 

@@ -71,6 +71,10 @@ pub struct InFlight {
     guard: Mutex<Option<LaneGuard>>,
     /// What it may do beyond its answer, until it is over.
     calling: Option<Arc<Calling>>,
+    /// Whether another window asks.
+    of_window: bool,
+    /// Until when its answer is to begin, if whoever asks waits no longer.
+    begin_by: Option<Instant>,
     /// Its wall time is what the window that calls had left, and less than its own window's.
     lent: bool,
     /// Where the parts of its work are noted.
@@ -113,6 +117,8 @@ impl InFlight {
             tried_head: OnceLock::new(),
             guard: Mutex::new(None),
             calling: None,
+            of_window: false,
+            begin_by: None,
             lent: false,
             spans: Spans::default(),
             starting: OnceLock::new(),
@@ -139,6 +145,19 @@ impl InFlight {
         if let Some(left) = left.filter(|left| *left < self.wall_time) {
             (self.wall_time, self.lent) = (left, true);
         }
+        self
+    }
+
+    /// With an end to how long whoever asks waits for its answer to begin, if there is one.
+    pub(super) fn to_begin_by(mut self, begin_by: Option<std::time::Instant>) -> Self {
+        self.begin_by = begin_by.map(Instant::from_std);
+        self
+    }
+
+    /// Asked by another window: unless it is done, it ends when nobody waits for its answer. What a
+    /// window asks for does not outlast the request that it is asked for.
+    pub(super) fn of_a_window(mut self) -> Self {
+        self.of_window = true;
         self
     }
 
@@ -351,9 +370,21 @@ impl InFlight {
     /// Nobody waits for the answer any more.
     pub(super) fn abandon(&self) {
         if self.abandoned.set(Instant::now()).is_ok() {
+            // It is ended without having done anything wrong.
+            if self.grace().is_zero() {
+                self.body_failed();
+            }
             self.watch.wake();
         }
         self.over();
+    }
+
+    /// Time to clean up once nobody waits for its answer.
+    fn grace(&self) -> Duration {
+        match self.of_window && !self.is_finished() {
+            true => Duration::ZERO,
+            false => ABANDON_GRACE,
+        }
     }
 
     /// When the instance must be done with it, as of `now`, including the time that was spent
@@ -371,9 +402,17 @@ impl InFlight {
         let waited = self.client.waited(since_start);
         let deadline = self.started + moved + waited.saturating_sub(before) + self.time();
         match self.abandoned.get() {
-            Some(at) => deadline.min(*at + ABANDON_GRACE),
+            Some(at) => deadline.min(*at + self.grace()),
             None => deadline,
         }
+    }
+
+    /// Until when its answer is to begin, as of `now`, the time included that was spent waiting for
+    /// the client. None where that has no end, or it has begun.
+    pub(super) fn begin_by(&self, now: Instant) -> Option<Instant> {
+        let begin_by = self.begin_by.filter(|_| !self.is_answered())?;
+        let since_start = now.saturating_duration_since(self.started);
+        Some(begin_by + self.client.waited(since_start))
     }
 
     /// The time limit of the present stage.

@@ -11,6 +11,7 @@
 use super::in_flight::InFlight;
 use super::in_flight_set::InFlightSet;
 use super::outgoing::Calling;
+use hms_core::outgoing::BeginBy;
 use hms_core::trace::Spans;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -48,10 +49,28 @@ impl RequestInHand {
     pub(super) fn deadline(&self) -> Option<std::time::Instant> {
         let in_flight = self.in_flight.upgrade()?;
         let now = Instant::now();
-        let over = in_flight.deadline(now);
-        let left = over.saturating_duration_since(now);
-        Some((now + (left - time_to_answer(left))).into_std())
+        Some(before(in_flight.deadline(now), now))
     }
+
+    /// The same of the time in which its answer is to begin; none where that has no end, or it has
+    /// begun.
+    pub(super) fn begin_by(&self) -> Option<BeginBy> {
+        let in_flight = self.in_flight.upgrade()?;
+        let now = Instant::now();
+        let at = before(in_flight.begin_by(now)?, now);
+        let in_flight = self.in_flight.clone();
+        let has_begun = move || in_flight.upgrade().is_none_or(|it| it.is_answered());
+        Some(BeginBy {
+            at,
+            has_begun: Arc::new(has_begun),
+        })
+    }
+}
+
+/// When a call has to end for the guest to be done by `over`.
+fn before(over: Instant, now: Instant) -> std::time::Instant {
+    let left = over.saturating_duration_since(now);
+    (now + (left - time_to_answer(left))).into_std()
 }
 
 /// What of the time that is left of a request no call may take: a tenth, at most 1 s.

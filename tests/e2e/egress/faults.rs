@@ -80,6 +80,52 @@ async fn hanging_service_leaves_its_caller_time_to_answer_and_trips_no_window() 
     assert!(window.failures.is_empty(), "{:?}", window.failures);
 }
 
+/// The same where the route allows less time than the window.
+#[tokio::test]
+async fn hanging_service_leaves_its_caller_time_to_answer_within_the_timeout_of_the_route() {
+    let (service, grants) = (service().await, Grants::new());
+    grants.write("w", &to(&service.url(), "limits: {failures: 2}\n"));
+    let route = |name: &str| {
+        let open = hms_harness::host::open_route(name);
+        format!("{open}plugins: [{{timeout: {{response: 3s}}}}]\n")
+    };
+    let host = host_by(&[("w", "fetcher")], &grants, &[], route).await;
+    service.fail(Fault::Slow(Duration::from_secs(60)), usize::MAX);
+    let url = format!("{}/", service.url());
+    for kinds in join_all((0..4).map(|_| kind(&host, &url))).await {
+        assert_eq!(kinds, "Timeout");
+    }
+    let window = host.window("w").await;
+    assert!(window.failures.is_empty(), "{:?}", window.failures);
+}
+
+/// A head larger than the guest could make itself, in both generations.
+#[tokio::test]
+async fn answer_with_a_larger_head_than_the_window_may_have_is_an_error_of_the_call() {
+    for component in CALLERS {
+        let large = "x".repeat(3000);
+        let service = Server::start(move |seen| {
+            let reply = Reply::new(200, json!({}));
+            match seen.path.as_str() {
+                "/large" => reply.with_header("x-large", &large),
+                _ => reply,
+            }
+        });
+        let (service, grants) = (service.await, Grants::new());
+        grants.write(
+            "w",
+            &to(&service.url(), "limits: {response-header: 2KiB}\n"),
+        );
+        let host = host(&[("w", component)], &grants, &[]).await;
+        let url = format!("{}/large", service.url());
+        fails_by(&host, &url, "HttpResponseHeaderSectionSize").await;
+        let answer = ask(&host, "get", &format!("{}/", service.url())).await;
+        assert_eq!(answer.status, 200, "{component}: {}", answer.text());
+        let log = cli(&host, "logs", &["w"]).await;
+        assert!(log.contains("--response-header allows 2048"), "{log}");
+    }
+}
+
 /// What the guest answers is about the service.
 #[tokio::test]
 async fn window_that_passes_a_services_failure_on_stays_open() {

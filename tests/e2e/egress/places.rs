@@ -43,6 +43,13 @@ async fn loopback_is_refused_in_every_spelling_without_its_network() {
             grants.write("w", &format!("outbound:\n  - to: \"{url}\"\n"));
             fails_by(&host, &format!("{url}/"), "DestinationIpProhibited").await;
         }
+        let log = cli(&host, "logs", &["w"]).await;
+        for private in [
+            r#"private: ["127.0.0.1/32"]"#,
+            r#"private: ["64:ff9b::7f00:1/128"]"#,
+        ] {
+            assert!(log.contains(private), "{log}");
+        }
         assert!(service.seen().is_empty());
         let url = service.url();
         grants.write("w", &to(&url, ""));
@@ -66,5 +73,8 @@ async fn listeners_of_the_host_are_refused_though_their_network_is_granted() {
                 fails_by(&host, &format!("{url}/readyz"), "DestinationIpProhibited").await;
             }
         }
+        let log = cli(&host, "logs", &["w"]).await;
+        assert!(log.contains("no grant allows that"), "{log}");
+        assert!(!log.contains("private:"), "{log}");
     }
 }

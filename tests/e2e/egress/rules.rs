@@ -82,7 +82,7 @@ async fn window_without_a_grants_file_calls_nobody() {
         );
         let log = cli(&host, "logs", &["w"]).await;
         let line = format!(
-            r#"add to {}/w.yaml: outbound: [{{to: "{}", methods: ["GET"]}}]"#,
+            r#"add to {}/w.yaml: outbound: [{{to: "{}", methods: ["GET"], paths: ["/a"]}}]"#,
             grants.args()[1],
             service.url()
         );

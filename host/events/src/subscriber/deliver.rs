@@ -243,6 +243,7 @@ impl Subscriber {
             user: None,
             scopes: None,
             deadline: None,
+            begin_by: None,
             calls: Arc::default(),
             chain: CallChain::default(),
             spans,

@@ -46,6 +46,7 @@ impl Rest for Upstream {
             upload: &exchange.upload,
             upgrade: exchange.upgrade.as_ref().filter(|_| direct),
             stream_idle: exchange.bounds.stream_idle,
+            response: exchange.bounds.response,
             trailers: exchange.trailers,
             spans: &exchange.spans,
         };

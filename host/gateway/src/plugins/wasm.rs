@@ -23,6 +23,7 @@ use hms_manifest::{Field, Kind, Map};
 use http::uri::PathAndQuery;
 use http::{Request, Response};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// The middlewares of one route.
 #[derive(Debug, PartialEq, Eq)]
@@ -104,6 +105,7 @@ impl Exchange {
             request,
             next: Some(rest),
             stream_idle: self.bounds.stream_idle.map(StreamIdle),
+            begin_by: self.bounds.response.map(|limit| Instant::now() + limit),
             waiting: index,
             from: None,
             spans: span.spans().clone(),

@@ -33,7 +33,7 @@ use quiet::ServiceBody;
 use room::AtService;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The result of a request to an upstream.
 pub struct Answer {
@@ -47,6 +47,9 @@ pub struct Answer {
     /// Whether the service closed the connection (GOAWAY) and said that it had not processed this
     /// request. A healthy service does that too.
     pub left_over: bool,
+    /// Whether there is no answer because this host has run out of something: it says nothing of
+    /// the service.
+    pub hosts_own: bool,
     /// Whether the answer is the 101 after which the connection is a WebSocket.
     pub opened: bool,
 }
@@ -59,6 +62,7 @@ impl From<WindowAnswer> for Answer {
             endpoint: None,
             tries: 0,
             left_over: false,
+            hosts_own: false,
             opened: false,
         }
     }
@@ -147,6 +151,7 @@ impl Upstreams {
                 address_window(&mut request, sending.target, name)?;
                 let call = WindowCall {
                     stream_idle: sending.stream_idle.map(StreamIdle),
+                    begin_by: sending.response.map(|limit| Instant::now() + limit),
                     waiting: sending.route.rules.middlewares().len(),
                     spans: sending.spans.clone(),
                     ..WindowCall::of_client(request)
@@ -214,9 +219,11 @@ impl Upstreams {
             }
             Ok(Err(error)) => {
                 let left_over = matches!(error, SendError::LeftOver(_));
+                let hosts_own = error.is_hosts_own();
                 let answer = Answer::from(Err(unsent(error).into()));
                 return Answer {
                     left_over,
+                    hosts_own,
                     ..answer
                 };
             }
@@ -251,7 +258,7 @@ fn unsent(error: SendError) -> UpstreamError {
         SendError::NotAllowed(address) => UpstreamError::Refused(Cause::of(refusal(&address))),
         SendError::Connect(_)
         | SendError::NoTrustStore
-        | SendError::TooManyConnections
+        | SendError::TooManyConnections { .. }
         | SendError::Refused(_)
         | SendError::LeftOver(_) => UpstreamError::Unreachable(Cause::of(error)),
         SendError::Broken(_) => UpstreamError::Broken(Cause::of(error)),

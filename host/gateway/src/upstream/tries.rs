@@ -37,6 +37,8 @@ pub struct Sending<'a> {
     pub upgrade: Option<&'a UpgradeRequest>,
     /// How long an answer may pause once it has begun, if the route says so.
     pub stream_idle: Option<Duration>,
+    /// How long the answer may take to begin, if the route says so.
+    pub response: Option<Duration>,
     /// Whether the client accepts trailers.
     pub trailers: bool,
     /// Where the parts of its work are noted.
@@ -51,6 +53,8 @@ enum TryOutcome {
     NotIts,
     /// Nothing was done, so any request may be sent again.
     NeverRan,
+    /// Like `NeverRan`, but because of this host: it says nothing of the target.
+    HostsOwn,
     /// Like `NeverRan`, but the target is healthy: it closed the connection that the request was
     /// on.
     LeftOver,
@@ -71,8 +75,17 @@ impl TryOutcome {
             TryOutcome::Answered
             | TryOutcome::NotIts
             | TryOutcome::NeverRan
+            | TryOutcome::HostsOwn
             | TryOutcome::LeftOver => false,
         }
+    }
+
+    /// Whether it says something of the target's health.
+    fn is_its(&self) -> bool {
+        !matches!(
+            self,
+            TryOutcome::NotIts | TryOutcome::HostsOwn | TryOutcome::LeftOver
+        )
     }
 }
 
@@ -111,20 +124,21 @@ impl Upstreams {
             let attempt = health.begin(now, upstream.fail_timeout);
             let request = Request::from_parts(parts.clone(), body_of_try);
             let mut answer = self.ask(sending, endpoint, request).await?;
-            let verdict = match answer.left_over {
+            let verdict = match (answer.left_over, answer.hosts_own) {
                 _ if body.has_failed() => TryOutcome::NotIts,
-                true => TryOutcome::LeftOver,
-                false => verdict(&answer.outcome),
+                (true, _) => TryOutcome::LeftOver,
+                (_, true) => TryOutcome::HostsOwn,
+                _ => verdict(&answer.outcome),
             };
             let clients = verdict.may_be_the_clients() && sending.upload.is_waiting();
-            if !matches!(verdict, TryOutcome::NotIts | TryOutcome::LeftOver) && !clients {
+            if verdict.is_its() && !clients {
                 note(sending.route, endpoint, health, &verdict);
                 attempt.decided();
             }
             let others = tried.len() < upstream.endpoints.len();
             let again = match verdict {
                 TryOutcome::Answered | TryOutcome::NotIts => false,
-                TryOutcome::NeverRan | TryOutcome::LeftOver => true,
+                TryOutcome::NeverRan | TryOutcome::HostsOwn | TryOutcome::LeftOver => true,
                 TryOutcome::Unclear => idempotent,
                 TryOutcome::Unable => idempotent && others,
                 TryOutcome::Slow => idempotent && upstream.try_timeout.is_some(),
@@ -212,7 +226,7 @@ fn note(route: &ActiveRoute, endpoint: &Endpoint, health: &Health, verdict: &Try
     }
     let (route, target) = (&*route.name, endpoint.place.label());
     match verdict {
-        TryOutcome::NotIts | TryOutcome::LeftOver => {}
+        TryOutcome::NotIts | TryOutcome::HostsOwn | TryOutcome::LeftOver => {}
         TryOutcome::Answered => {
             if health.succeeded() {
                 tracing::info!(route, target, "the target answers again");

@@ -34,6 +34,7 @@ impl OutgoingCalls {
             callers: windows.clone(),
             own_listeners: own_listeners.clone(),
             max_at_once: descriptors::calls(open_files),
+            max_connections: descriptors::call_connections(open_files),
             metrics: metrics.clone(),
             roots: None,
             resolver: None,

@@ -17,12 +17,43 @@ const MAX_LOOK_UPS: usize = 8;
 /// The same of all windows together, of the 512 threads that wait for disks as well. 128.
 const MAX_LOOK_UPS_OF_ALL: usize = 128;
 
-/// Bounds the look-ups of names of all [`Connections`] that share it.
-#[derive(Debug, Clone, Default)]
-pub struct LookUps(Arc<Permits>);
+/// What all [`Connections`] that share it may have together: connections, and look-ups of names.
+#[derive(Debug, Clone)]
+pub struct OfAll(Arc<Shared>);
 
-/// A look-up of a name, until it is dropped.
-pub(super) struct LookUp {
+#[derive(Debug)]
+struct Shared {
+    most: usize,
+    connections: Arc<Permits>,
+    look_ups: Arc<Permits>,
+}
+
+impl OfAll {
+    /// So many connections.
+    pub fn new(most: usize) -> Self {
+        OfAll(Arc::new(Shared {
+            most,
+            connections: Arc::default(),
+            look_ups: Arc::default(),
+        }))
+    }
+
+    /// Whether a new connection has to wait until another has ended.
+    pub fn are_full(&self) -> bool {
+        self.0.connections.taken() >= self.0.most
+    }
+}
+
+impl Default for OfAll {
+    /// Any number of connections.
+    fn default() -> Self {
+        OfAll::new(usize::MAX)
+    }
+}
+
+/// A connection, or a look-up of a name, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Counted {
     _own: Permit,
     _of_all: Permit,
 }
@@ -35,19 +66,22 @@ pub struct Connections {
     permits: Arc<Permits>,
     most: AtomicUsize,
     look_ups: Arc<Permits>,
-    look_ups_of_all: LookUps,
+    of_all: OfAll,
 }
 
 /// There are as many connections as there may be, and none has ended in time.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("as many connections are open as may be at once")]
-pub(super) struct TooManyConnections;
+pub(super) struct TooManyConnections {
+    /// Of the host, not of those that share a [`Connections`].
+    pub of_all: bool,
+}
 
 impl Connections {
-    /// With look-ups that count as those of others do.
-    pub fn sharing(look_ups: LookUps) -> Self {
+    /// With connections and look-ups that count among those of others.
+    pub fn among(of_all: OfAll) -> Self {
         Connections {
-            look_ups_of_all: look_ups,
+            of_all,
             ..Connections::default()
         }
     }
@@ -68,22 +102,29 @@ impl Connections {
     }
 
     /// A permit to look up a name. Waits up to 1 s for it.
-    pub(super) async fn look_up(&self) -> Result<LookUp, TooManyConnections> {
-        let until = Instant::now() + WAIT;
-        let own = self.look_ups.enter(MAX_LOOK_UPS, until).await;
-        let own = own.ok_or(TooManyConnections)?;
-        let LookUps(of_all) = &self.look_ups_of_all;
-        let of_all = of_all.enter(MAX_LOOK_UPS_OF_ALL, until).await;
-        Ok(LookUp {
-            _own: own,
-            _of_all: of_all.ok_or(TooManyConnections)?,
-        })
+    pub(super) async fn look_up(&self) -> Result<Counted, TooManyConnections> {
+        let of_all = (&self.of_all.0.look_ups, MAX_LOOK_UPS_OF_ALL);
+        counted((&self.look_ups, MAX_LOOK_UPS), of_all).await
     }
 
     /// A permit for one more. Waits up to 1 s for it.
-    pub(super) async fn enter(&self) -> Result<Permit, TooManyConnections> {
-        let most = self.most.load(Relaxed);
-        let permit = self.permits.enter(most, Instant::now() + WAIT).await;
-        permit.ok_or(TooManyConnections)
+    pub(super) async fn enter(&self) -> Result<Counted, TooManyConnections> {
+        let of_all = (&self.of_all.0.connections, self.of_all.0.most);
+        counted((&self.permits, self.most.load(Relaxed)), of_all).await
     }
+}
+
+/// A permit of each, of so many.
+async fn counted(
+    (own, most): (&Arc<Permits>, usize),
+    (of_all, most_of_all): (&Arc<Permits>, usize),
+) -> Result<Counted, TooManyConnections> {
+    let until = Instant::now() + WAIT;
+    let own = own.enter(most, until).await;
+    let own = own.ok_or(TooManyConnections { of_all: false })?;
+    let of_all = of_all.enter(most_of_all, until).await;
+    Ok(Counted {
+        _own: own,
+        _of_all: of_all.ok_or(TooManyConnections { of_all: true })?,
+    })
 }

@@ -1,8 +1,7 @@
 //! Connects to a service: its name is resolved, each address checked, and what passes is dialled.
 
-use super::connections::{Connections, TooManyConnections};
+use super::connections::{Connections, Counted, TooManyConnections};
 use super::error::{BoxError, Unresolved, find};
-use super::permits::Permit;
 use super::{NotAllowed, Screen};
 use futures_util::future::BoxFuture;
 use hms_core::delegate;
@@ -82,7 +81,7 @@ impl Dialer {
     }
 
     /// A connector of its own for each connection: what it resolves is checked with the port.
-    fn connector(&self, port: u16, permit: Option<Arc<Permit>>) -> HttpConnector<Resolver> {
+    fn connector(&self, port: u16, permit: Option<Arc<Counted>>) -> HttpConnector<Resolver> {
         let resolver = Resolver {
             system: GaiResolver::new(),
             given: self.resolver.clone(),
@@ -151,7 +150,7 @@ impl Service<Uri> for Dialer {
 /// A TCP connection, which counts as one until it is closed.
 pub(super) struct Dialed {
     tcp: TokioIo<TcpStream>,
-    _permit: Option<Arc<Permit>>,
+    _permit: Option<Arc<Counted>>,
 }
 
 impl Read for Dialed {
@@ -183,7 +182,7 @@ struct Resolver {
     screen: Screen,
     /// The one that is connected to.
     port: u16,
-    permit: Option<Arc<Permit>>,
+    permit: Option<Arc<Counted>>,
     connections: Option<Arc<Connections>>,
 }
 

@@ -23,8 +23,11 @@ pub enum SendError {
     #[error("{0}")]
     NotAllowed(NotAllowed),
     /// The client, with those that share its bound, has as many connections as it may.
-    #[error("{}", TooManyConnections)]
-    TooManyConnections,
+    #[error("as many connections are open as may be at once")]
+    TooManyConnections {
+        /// Whether that is the bound of the whole host.
+        of_all: bool,
+    },
     /// Nothing of the request was sent.
     #[error("no connection: {}", innermost(&**.0))]
     Connect(Cause),
@@ -39,11 +42,22 @@ pub enum SendError {
     Broken(Cause),
 }
 
+impl SendError {
+    /// Whether only this host is why there is no connection.
+    pub fn is_hosts_own(&self) -> bool {
+        match self {
+            SendError::NoTrustStore | SendError::TooManyConnections { .. } => true,
+            SendError::Connect(cause) => is_shortage(&**cause),
+            _ => false,
+        }
+    }
+}
+
 /// The name of the service has no address, or nobody can say. Among the causes of
 /// [`SendError::Connect`].
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Unresolved(pub(super) io::Error);
+pub struct Unresolved(#[source] pub(super) io::Error);
 
 /// The refused address, if that is the cause.
 pub(super) fn not_allowed(error: &(dyn Error + 'static)) -> Option<NotAllowed> {
@@ -53,7 +67,9 @@ pub(super) fn not_allowed(error: &(dyn Error + 'static)) -> Option<NotAllowed> {
 /// What of this host's keeps a connection from being made, if that is the cause.
 pub(super) fn refused(error: &(dyn Error + 'static)) -> Option<SendError> {
     match find::<TooManyConnections>(error) {
-        Some(_) => Some(SendError::TooManyConnections),
+        Some(TooManyConnections { of_all }) => {
+            Some(SendError::TooManyConnections { of_all: *of_all })
+        }
         None => not_allowed(error).map(SendError::NotAllowed),
     }
 }
@@ -86,9 +102,19 @@ const SHORTAGES: [Errno; 5] = [
     Errno::ADDRNOTAVAIL,
 ];
 
-/// Whether there is no connection because this host has run out of something. That says nothing of
-/// the service.
+/// What the system says where no name server answers, as of glibc and musl: `EAI_AGAIN` has no code
+/// in an `io::Error`.
+const NOBODY_RESOLVES: [&str; 2] = ["Temporary failure in name resolution", "Try again"];
+
+/// Whether there is no connection because this host has run out of something, or nobody resolves
+/// names for it. That says nothing of the service.
 pub fn is_shortage(error: &(dyn Error + 'static)) -> bool {
+    if let Some(Unresolved(error)) = find(error) {
+        let said = error.to_string();
+        if NOBODY_RESOLVES.iter().any(|words| said.ends_with(words)) {
+            return true;
+        }
+    }
     let found = find::<io::Error>(error);
     found.is_some_and(|found| match (found.raw_os_error(), found.get_ref()) {
         (Some(code), _) => SHORTAGES.iter().any(|errno| errno.raw_os_error() == code),
@@ -124,5 +150,14 @@ mod tests {
             assert_eq!(is_shortage(&io::Error::other(error)), expected, "{errno}");
         }
         assert!(!is_shortage(&io::Error::other("no such name")));
+        let look_up = |error| io::Error::other(Unresolved(error));
+        assert!(is_shortage(&look_up(io::Error::from(Errno::MFILE))));
+        for (said, expected) in [
+            ("Temporary failure in name resolution", true),
+            ("Name or service not known", false),
+        ] {
+            let said = format!("failed to lookup address information: {said}");
+            assert_eq!(is_shortage(&look_up(io::Error::other(said))), expected);
+        }
     }
 }

@@ -22,7 +22,7 @@ mod screen;
 mod silence;
 mod trust;
 
-pub use connections::{Connections, LookUps};
+pub use connections::{Connections, OfAll};
 pub use dial::Resolve;
 pub use error::{Cause, SendError, Unresolved, find, is_shortage};
 pub use health::{Attempt, Health, Turns};

@@ -78,7 +78,7 @@ async fn connections_are_bounded_by_every_protocol_and_also_while_they_are_made(
         assert!(connections.are_full());
         let full = second.ask(protocol, false, get(&uri)).await.err();
         assert!(
-            matches!(full, Some(SendError::TooManyConnections)),
+            matches!(full, Some(SendError::TooManyConnections { of_all: false })),
             "{full:?}"
         );
         // Nobody waits for it any more.
@@ -104,10 +104,10 @@ impl Resolve for Silent {
 
 #[tokio::test(start_paused = true)]
 async fn names_that_nobody_resolves_take_a_bounded_number_of_look_ups() {
-    let look_ups = LookUps::default();
+    let look_ups = OfAll::default();
     let clients: Vec<_> = (0..17)
         .map(|_| {
-            let connections = Arc::new(Connections::sharing(look_ups.clone()));
+            let connections = Arc::new(Connections::among(look_ups.clone()));
             connections.set_most(100);
             HttpClient::new(ClientSettings {
                 connections: Some(connections),
@@ -130,7 +130,7 @@ async fn names_that_nobody_resolves_take_a_bounded_number_of_look_ups() {
     for client in [&clients[0], &clients[16]] {
         let refused = ask(client, 9).await.unwrap();
         assert!(
-            matches!(refused, Some(SendError::TooManyConnections)),
+            matches!(refused, Some(SendError::TooManyConnections { .. })),
             "{refused:?}"
         );
     }

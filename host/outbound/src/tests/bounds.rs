@@ -1,6 +1,7 @@
 //! What a call may take: permits, time and bytes.
 
 use super::*;
+use hms_core::outgoing::BeginBy;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -402,4 +403,72 @@ async fn idle_connections_of_a_window_are_bounded_and_give_way_to_others() {
     // The service notices a little later that a connection has ended.
     let most = most.load(Relaxed);
     assert!(most <= 12, "{most} connections at once");
+}
+
+#[tokio::test]
+async fn connections_of_all_windows_are_bounded_and_idle_ones_give_way() {
+    let (open, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, peak) = (open.clone(), most.clone());
+    let at = raw(move |_, mut stream| {
+        peak.fetch_max(now.fetch_add(1, Relaxed) + 1, Relaxed);
+        let now = now.clone();
+        async move {
+            while !head(&mut stream).await.is_empty() {
+                say(&mut stream, OK).await;
+            }
+            now.fetch_sub(1, Relaxed);
+        }
+    })
+    .await;
+    // Two calls and four connections at once, of all windows.
+    let world = World::with(Roots::of_system(), 2);
+    world.grant(&[OutboundGrant {
+        host: HostPattern::Below("x.example".into()),
+        ..to(at)
+    }]);
+    world.grant_also("docs");
+    for number in 0..40 {
+        let name = format!("n{number}.x.example");
+        world.names.set(&name, &["127.0.0.1"]);
+        let window = ["payments", "docs"][number % 2];
+        let request = get(format!("http://{name}:{}/", at.port()));
+        let none = RequestedTimeouts::default();
+        let sent = world.outbound.send(on_behalf(window), request, none).await;
+        assert_eq!(whole(sent.unwrap()).await.unwrap().0, 200, "{number}");
+    }
+    let most = most.load(Relaxed);
+    assert!(most <= 12, "{most} connections at once");
+}
+
+#[tokio::test]
+async fn call_ends_when_the_answer_to_its_request_is_to_begin_unless_it_has() {
+    let (at, _) = silent().await;
+    let world = World::new();
+    world.grant(&[to(at)]);
+    let none = RequestedTimeouts::default();
+    let from = |has_begun: bool| OnBehalf {
+        begin_by: Some(BeginBy {
+            at: Instant::now() + Duration::from_millis(60),
+            has_begun: Arc::new(move || has_begun),
+        }),
+        ..on_behalf("payments")
+    };
+    for has_begun in [false, true] {
+        let asked = get(format!("http://{at}/"));
+        let sent = world.outbound.send(from(has_begun), asked, none).await;
+        assert_eq!(sent.err(), Some(CallError::ResponseTimeout));
+    }
+    // What is passed on goes on; what is still read for the answer does not.
+    let at = service(|_| async { Response::new(stalling()) }).await;
+    world.grant(&[to(at)]);
+    world.limit(Limit::OutgoingTimeMs, 600);
+    for (has_begun, ends) in [(false, 60), (true, 600)] {
+        let started = Instant::now();
+        let asked = get(format!("http://{at}/"));
+        let sent = world.outbound.send(from(has_begun), asked, none).await;
+        assert_eq!(whole(sent.unwrap()).await, Err(CallError::ResponseTimeout));
+        let took = started.elapsed();
+        assert!(took >= Duration::from_millis(ends), "{took:?}");
+        assert!(has_begun || took < Duration::from_millis(500), "{took:?}");
+    }
 }

@@ -49,6 +49,7 @@ pub(crate) fn on_behalf(window: &str) -> OnBehalf {
         user: None,
         scopes: None,
         deadline: None,
+        begin_by: None,
         calls: Arc::new(AtomicU32::new(0)),
         chain: CallChain::default(),
         spans: Spans::default(),
@@ -123,6 +124,7 @@ impl World {
             callers: window.clone(),
             own_listeners: own.clone(),
             max_at_once,
+            max_connections: 2 * max_at_once,
             metrics: metrics.clone(),
             roots: Some(roots),
             resolver: Some(names.clone()),
@@ -156,6 +158,15 @@ impl World {
             secrets,
             folder: "windows".into(),
             file: "payments.yml".into(),
+            ..WindowGrants::default()
+        });
+    }
+
+    /// Grants another window the same.
+    fn grant_also(&self, window: &str) {
+        let grants = self.grants.window("payments").current().grants.clone();
+        self.grants.window(window).store(WindowGrants {
+            grants,
             ..WindowGrants::default()
         });
     }

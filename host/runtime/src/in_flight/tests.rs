@@ -159,6 +159,40 @@ async fn departed_client_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn request_of_a_window_ends_with_those_who_wait_for_it() {
+    for answered in [false, true] {
+        let of_client = short(answered);
+        let of_window = Arc::into_inner(short(answered)).unwrap().of_a_window();
+        for (in_flight, ends) in [(&*of_client, false), (&of_window, true)] {
+            assert!(in_flight.look(Instant::now()).is_some());
+            in_flight.abandon();
+            assert_eq!(in_flight.look(Instant::now()).is_none(), ends);
+            assert_eq!(in_flight.is_clients_fault(), ends);
+        }
+        // One that is done may still clean up.
+        let done = Arc::into_inner(short(answered)).unwrap().of_a_window();
+        done.finish();
+        done.abandon();
+        assert!(done.deadline(Instant::now()) > Instant::now());
+        assert!(!done.is_clients_fault());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn answer_is_to_begin_in_time_without_the_waits_for_the_client() {
+    let begin_by = Instant::now() + SHORT;
+    let in_flight = Arc::into_inner(short(false)).unwrap();
+    assert_eq!(in_flight.begin_by(Instant::now()), None);
+    let in_flight = Arc::new(in_flight.to_begin_by(Some(begin_by.into_std())));
+    assert_eq!(in_flight.begin_by(Instant::now()), Some(begin_by));
+    asks(&in_flight, true);
+    tokio::time::advance(SHORT).await;
+    assert_eq!(in_flight.begin_by(Instant::now()), Some(begin_by + SHORT));
+    in_flight.answered();
+    assert_eq!(in_flight.begin_by(Instant::now()), None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn request_that_gives_way_fails_by_its_client_and_ends_soon() {
     for (answered, code) in [(false, "body-too-slow"), (true, "reader-too-slow")] {
         let in_flight = short(answered);

@@ -23,6 +23,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use wasmtime_wasi_http::{Error, WasiBody};
 
+/// What a header field counts beside its name and value, as in HTTP/2 (RFC 9113 section 6.5.2): else
+/// any number of empty ones would have no size.
+const FIELD_OVERHEAD: usize = 32;
+
 /// A call that a guest makes for one of its requests.
 pub(crate) struct Call {
     pub context: InstanceContext,
@@ -42,10 +46,31 @@ impl Call {
         let request = request.map(|body| sent(body, &over));
         let answered = over.run(self.ask(request, requested)).await;
         let answered = answered.ok_or(Error::ConnectionTerminated)?;
-        let response = answered.map_err(code::of)?;
+        let response = answered.and_then(|response| self.bounded(response));
+        let response = response.map_err(code::of)?;
         // WASI 0.3 declares it with the resource, and 0.2 nowhere else.
         self.kept.arrives(fields_bytes(response.headers()));
         Ok(arrived(response, &over, self.kept, code::of_body))
+    }
+
+    /// The answer, if its head is no larger than one that the guest may make itself.
+    fn bounded(&self, response: Response<Body>) -> Result<Response<Body>, CallError> {
+        let most = self.context.limits.load().size(Limit::ResponseHeaderBytes);
+        let fields = response.headers().iter();
+        let bytes: usize = fields
+            .map(|(name, value)| name.as_str().len() + value.len() + FIELD_OVERHEAD)
+            .sum();
+        match bytes > most {
+            true => {
+                let sentence = format!(
+                    "the answer to a call was refused: its head has {bytes} bytes, and \
+                     --response-header allows {most}"
+                );
+                self.context.failures.count("response-head-size", &sentence);
+                Err(CallError::ResponseHeadSize)
+            }
+            false => Ok(response),
+        }
     }
 
     async fn ask(
@@ -107,8 +132,7 @@ impl Call {
             return Err(CallError::TooManyCalls);
         }
         let traceparent = self.request.calling.traceparent.clone();
-        let trace = (traceparent, self.request.spans());
-        Ok(behalf.said(&self.context, trace, self.request.deadline()))
+        Ok(behalf.said(&self.context, traceparent, &self.request))
     }
 
     fn credentials(&self) -> &[HeaderValue] {
@@ -161,8 +185,12 @@ impl Call {
         if let Some(context) = span.spans().context() {
             from.traceparent = HeaderValue::try_from(context.to_string()).ok();
         }
+        // Its answer is bounded from its beginning on by how long it may be quiet.
+        let begin_by = from.begin_by.as_ref().map(|begin_by| begin_by.at);
+        let deadline = from.deadline.into_iter().chain(begin_by).min();
         let call = WindowCall {
             next: None,
+            begin_by: None,
             stream_idle: requested
                 .between_bytes
                 .map(|timeout| StreamIdle(timeout.min(StreamIdle::default().0))),
@@ -171,7 +199,7 @@ impl Call {
             from: Some(Box::new(Asker::Window(CallingWindow {
                 window: from.window.clone(),
                 chain,
-                deadline: from.deadline,
+                deadline,
             }))),
             request: self.stamped(callee, from, grant.as_self, request)?,
         };

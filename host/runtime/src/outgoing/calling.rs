@@ -2,15 +2,14 @@
 
 use super::lasting::Over;
 use crate::instance::InstanceContext;
+use crate::requests::RequestInHand;
 use hms_core::call::WindowCall;
 use hms_core::headers::{REQUEST_ID, SCOPES, TRACEPARENT, USER};
 use hms_core::next::Next;
 use hms_core::outgoing::{CallChain, OnBehalf};
-use hms_core::trace::Spans;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::time::Instant;
 
 /// Only of requests that may go on, call out, or emit events: others pay nothing for it.
 pub(crate) struct Calling {
@@ -110,13 +109,13 @@ impl Behalf {
         }
     }
 
-    /// Said for one call of the window of `context`. `traceparent` and `spans`: those of the
-    /// request; `deadline`: when it is over.
+    /// Said for one call of the window of `context`, for `request`. `traceparent`: that of the
+    /// request.
     pub(crate) fn said(
         &self,
         context: &InstanceContext,
-        (traceparent, spans): (Option<HeaderValue>, Spans),
-        deadline: Option<Instant>,
+        traceparent: Option<HeaderValue>,
+        request: &RequestInHand,
     ) -> OnBehalf {
         OnBehalf {
             window: context.window.clone(),
@@ -125,10 +124,11 @@ impl Behalf {
             traceparent,
             user: self.user.clone(),
             scopes: self.scopes.clone(),
-            deadline,
+            deadline: request.deadline(),
+            begin_by: request.begin_by(),
             calls: self.calls.clone(),
             chain: self.chain.clone(),
-            spans,
+            spans: request.spans(),
         }
     }
 }

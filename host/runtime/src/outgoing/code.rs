@@ -25,6 +25,7 @@ pub(super) fn of(error: CallError) -> Error {
         CallError::Tls(_) => Error::TlsProtocolError,
         CallError::RequestBodySize => Error::HttpRequestBodySize(None),
         CallError::ResponseBodySize => Error::HttpResponseBodySize(None),
+        CallError::ResponseHeadSize => Error::HttpResponseHeaderSectionSize(None),
         CallError::Protocol => Error::HttpProtocolError,
         CallError::LoopDetected => Error::LoopDetected,
         CallError::Unavailable => Error::DestinationUnavailable,
