@@ -142,7 +142,7 @@ async fn file_of_the_data_folder_is_no_secret_of_a_window() {
     std::os::unix::fs::symlink(&token, host.grants().join("link")).unwrap();
     for path in [token.to_str().unwrap(), "link"] {
         let text = format!("secrets:\n  key: {{file: {path}}}\nreveal: [key]\n");
-        let refused = host.admin(Method::PUT, "/windows/w/grants?yes=true", &text);
+        let refused = host.admin(Method::PUT, "/windows/w/grants?yes=true", text.as_str());
         let refused: Problem = refused.await.read();
         assert_eq!(refused.status, 422, "{refused:?}");
         let fault = &refused.faults[0];
