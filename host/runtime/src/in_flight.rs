@@ -370,10 +370,6 @@ impl InFlight {
     /// Nobody waits for the answer any more.
     pub(super) fn abandon(&self) {
         if self.abandoned.set(Instant::now()).is_ok() {
-            // It is ended without having done anything wrong.
-            if self.grace().is_zero() {
-                self.body_failed();
-            }
             self.watch.wake();
         }
         self.over();
@@ -468,7 +464,9 @@ impl InFlight {
             return Some(deadline);
         }
         let limit = self.time();
-        if self.lent && !self.is_answered() {
+        // One that is ended because nobody waits has done nothing wrong either.
+        let cut_short = self.abandoned.get().is_some() && self.grace().is_zero();
+        if cut_short || self.lent && !self.is_answered() {
             self.body_failed();
         }
         self.fail(match self.is_answered() {

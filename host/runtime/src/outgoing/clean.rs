@@ -15,6 +15,7 @@ pub(super) fn shows_who(name: &HeaderName) -> bool {
 /// whoever has that.
 pub(super) fn request(headers: &mut HeaderMap, credentials: &[HeaderValue]) {
     clean_trailer_names(headers);
+    headers.remove(header::HOST);
     drop_where(headers, is_told);
     for name in shown_with(headers, credentials) {
         let kept: Vec<HeaderValue> = headers
@@ -48,7 +49,6 @@ fn shown_with(headers: &HeaderMap, credentials: &[HeaderValue]) -> Vec<HeaderNam
 pub(super) fn request_to_window(headers: &mut HeaderMap, credentials: &[HeaderValue]) {
     drop_hop_by_hop(headers);
     headers.remove(header::EXPECT);
-    headers.remove(header::HOST);
     request(headers, credentials);
     drop_where(headers, is_claim);
 }
