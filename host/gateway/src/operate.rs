@@ -9,7 +9,8 @@ use hms_core::reload::ReadAgain;
 use hms_manifest::{EditError, Saved, in_time};
 use hms_store::{Scratch, Snapshot};
 use hms_telemetry::trace::Recent;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -22,6 +23,20 @@ impl Gateway {
     /// Every manifest and its state.
     pub fn routes(&self) -> Vec<RouteStatus> {
         self.routes.status()
+    }
+
+    /// Follows the manifests in these folders as well: see [`hms_manifest::ManifestSet::follow_also`].
+    /// Blocks on the file system.
+    pub fn follow_also(&self, dirs: Vec<PathBuf>) {
+        self.routes.manifests().follow_also(dirs);
+    }
+
+    /// The scopes that the live routes ask for, each once.
+    pub fn scopes(&self) -> BTreeSet<String> {
+        let files = self.routes.manifests().status();
+        let routes = files.iter().filter_map(|file| file.live.as_ref());
+        let rules = routes.filter_map(|route| route.rules.auth.as_ref());
+        rules.flat_map(|rule| rule.scopes.iter().cloned()).collect()
     }
 
     /// Why the last read of the routes folder failed, if it did.

@@ -50,6 +50,13 @@ impl OutboundGrant {
         identity.chain(self.ca.as_deref())
     }
 
+    /// The same, to be changed.
+    pub(crate) fn files_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        let identity = self.client_cert.iter_mut();
+        let identity = identity.flat_map(|pair| [&mut pair.cert, &mut pair.key]);
+        identity.chain(self.ca.as_mut())
+    }
+
     /// Whether it says the same, on whatever line.
     pub fn says_the_same_as(&self, other: &OutboundGrant) -> bool {
         let line = self.line;

@@ -2,6 +2,7 @@
 
 use crate::{Secret, SecretSource, Secrets};
 use hms_core::printable::printable;
+use hms_disk::files::folder_of;
 use hms_manifest::Fault;
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
@@ -66,6 +67,20 @@ impl NamedFiles {
         NamedFiles {
             data: data.ok(),
             ..self
+        }
+    }
+
+    /// Those of the grants file `name`, to whose folder what it names is relative. A file that is
+    /// followed beside the folder goes by its whole path.
+    #[must_use]
+    pub(crate) fn of_file(&self, name: &str) -> NamedFiles {
+        let folder = match Path::new(name).is_absolute() {
+            true => folder_of(name.as_ref()).to_owned(),
+            false => self.folder.clone(),
+        };
+        NamedFiles {
+            folder,
+            data: self.data.clone(),
         }
     }
 

@@ -1,9 +1,11 @@
 //! The files of the folder: what each asks for, and what of it is live.
 
+use super::also::is_beside;
 use super::entry::{Entry, FileStatus, Withdrawn};
 use super::folder::{self, Content, FolderId, Known, Listing};
 use super::{Fault, Manifest};
 use hms_disk::files::is_manifest;
+use hms_disk::stamp::FileStamp;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -113,10 +115,11 @@ impl<M: Manifest> Files<M> {
         if found.has_manifest() {
             return false;
         }
-        let counts =
-            |file: &String| is_manifest(file.as_ref()) && !self.withdrawn.contains_key(file);
+        let counts = |file: &String| {
+            is_manifest(file.as_ref()) && !is_beside(file) && !self.withdrawn.contains_key(file)
+        };
         match self.was_read {
-            false => !self.kept.is_empty(),
+            false => self.kept.keys().any(|file| !is_beside(file)),
             true => self.folder != Some(found.folder) && self.by_name.keys().any(counts),
         }
     }
@@ -124,7 +127,8 @@ impl<M: Manifest> Files<M> {
     /// Whether a missing folder is an empty one: where there never was a file that it could have
     /// lost.
     pub(super) fn may_be_missing(&self) -> bool {
-        M::FOLDER_IS_OPTIONAL && self.kept.is_empty() && self.by_name.is_empty()
+        let mut files = self.kept.keys().chain(self.by_name.keys());
+        M::FOLDER_IS_OPTIONAL && files.all(|file| is_beside(file))
     }
 
     /// The present texts of all files that could be read.
@@ -141,7 +145,10 @@ impl<M: Manifest> Files<M> {
             let text = entry.text.clone();
             let text = text.or_else(|| Some(entry.live.as_ref()?.text().into()));
             // A sub-folder with manifests is none itself.
-            if self.withdrawn.contains_key(file) || text.is_none() && !is_manifest(file.as_ref()) {
+            if is_beside(file)
+                || self.withdrawn.contains_key(file)
+                || text.is_none() && !is_manifest(file.as_ref())
+            {
                 continue;
             }
             saved.insert(file.clone(), text.ok_or_else(|| entry.said()));
@@ -250,6 +257,11 @@ impl<M: Manifest> Files<M> {
         changed
     }
 
+    /// What each file that is followed looked like when it was read last.
+    pub(super) fn stamps(&self) -> impl Iterator<Item = (&String, Option<FileStamp>)> {
+        self.by_name.iter().map(|(file, entry)| (file, entry.stamp))
+    }
+
     pub(super) fn refused(&self) -> usize {
         self.by_name
             .values()
@@ -289,7 +301,8 @@ pub fn check_file<M: Manifest>(path: &Path) -> Option<Vec<FileStatus<M>>> {
     Some(files.status())
 }
 
-/// The file name without its extension, which is the manifest's name.
+/// The file name without its folder and its extension, which is the manifest's name.
 pub(super) fn name_of(file: &str) -> &str {
+    let file = file.rsplit_once('/').map_or(file, |(_, file)| file);
     file.rsplit_once('.').map_or(file, |(name, _)| name)
 }

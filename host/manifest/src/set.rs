@@ -1,6 +1,7 @@
 //! Which manifests are live. A file whose new text is bad, or claims what another file has, keeps
 //! its last good one, over a restart too.
 
+use super::also;
 use super::files::{Check, Files, Saved, name_of};
 use super::folder::{self, Listing};
 use super::last_good::LastGood;
@@ -30,9 +31,11 @@ struct Shown<M> {
 /// Is given what serves, by file, whenever that may have changed.
 type Serve<M> = Box<dyn Fn(BTreeMap<String, Arc<M>>) + Send + Sync>;
 
-/// The manifests of one folder.
+/// The manifests of one folder, and of those that are followed beside it.
 pub struct ManifestSet<M: Manifest> {
     dir: PathBuf,
+    /// Absolute, and none of them is `dir`.
+    also: ArcSwap<Vec<PathBuf>>,
     /// Manifests that are followed.
     most: usize,
     metrics: ManifestMetrics,
@@ -69,6 +72,7 @@ impl<M: Manifest> ManifestSet<M> {
         let files = Files::new(check.clone(), texts);
         let set = ManifestSet {
             dir,
+            also: ArcSwap::default(),
             most,
             metrics,
             shown: ArcSwap::from_pointee(Shown::of(&files)),
@@ -85,6 +89,22 @@ impl<M: Manifest> ManifestSet<M> {
     /// The folder.
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// Follows the manifests of these folders as well from now on, those of authors' projects. One
+    /// that is not there has none. A file in them goes by its whole path; of two with the same name
+    /// the one of the first folder counts, and the other is refused. New files are written into
+    /// [`ManifestSet::dir`], and backups have only what is there. Blocks on the file system.
+    pub fn follow_also(&self, dirs: Vec<PathBuf>) {
+        self.also.store(Arc::new(also::others(&self.dir, dirs)));
+        self.reload();
+    }
+
+    /// The folder, and those that are followed beside it.
+    pub(super) fn dirs(&self) -> Vec<PathBuf> {
+        let mut dirs = vec![self.dir.clone()];
+        dirs.extend(self.also.load().iter().cloned());
+        dirs
     }
 
     /// Manifests that are followed at most.
@@ -128,12 +148,20 @@ impl<M: Manifest> ManifestSet<M> {
             Ok(found) if !as_it_is && files.lost_all(&found) => {
                 self.keep_all(files, "is empty", lost_all::<M>());
             }
-            Ok(found) => self.take_in(files, found),
+            Ok(found) => self.take_in(files, self.with_also(files, found)),
             Err(error) if is_missing(&error) && files.may_be_missing() => {
-                self.take_in(files, Listing::default());
+                self.take_in(files, self.with_also(files, Listing::default()));
             }
             Err(error) => self.keep_all(files, "cannot be read", error.to_string()),
         }
+    }
+
+    /// What was found, and what is in the folders beside.
+    fn with_also(&self, files: &Files<M>, mut found: Listing) -> Listing {
+        for dir in self.also.load().iter() {
+            also::add(&mut found, files, dir, M::WORDS.folder, self.most);
+        }
+        found
     }
 
     fn take_in(&self, files: &mut Files<M>, found: Listing) {

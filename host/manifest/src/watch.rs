@@ -18,7 +18,7 @@ impl<M: Manifest> ManifestSet<M> {
 async fn run<M: Manifest>(set: Weak<ManifestSet<M>>) {
     let mut changes = Changes::new();
     while let Some(set) = set.upgrade() {
-        changes.follow([set.dir()]).await;
+        changes.follow(set.dirs()).await;
         // One that failed by a fault of its own is followed by the next.
         let _ = tokio::task::spawn_blocking(move || set.reload()).await;
         changes.wait(LOOK_EVERY).await;

@@ -95,7 +95,8 @@ impl Applied {
 
     /// What the file names, as far as its disk answers in time.
     fn looked_in_time(&self, followed: &Followed) -> Looked {
-        let (look, file, named) = (self.look, followed.file.clone(), self.named.clone());
+        let (look, file) = (self.look, followed.file.clone());
+        let named = self.named.of_file(&followed.name);
         let (done, looked) = mpsc::channel();
         // One that is too late is nobody's: the next look reads anew.
         thread::spawn(move || done.send(look(&file, &named)));
@@ -148,12 +149,22 @@ impl Applied {
         secrets: Secrets,
         secret_faults: BTreeMap<String, String>,
     ) -> WindowGrants {
+        let mut grants = file.grants.clone();
+        let named = self.named.of_file(name);
+        if named.folder() != self.named.folder() {
+            // Whoever reads these knows only the folder.
+            let pem = grants
+                .outbound
+                .iter_mut()
+                .flat_map(OutboundGrant::files_mut);
+            pem.for_each(|path| *path = named.folder().join(&*path));
+        }
         WindowGrants {
-            grants: file.grants.clone(),
+            grants,
             secrets,
             secret_faults,
             digest: Some(file.digest.clone()),
-            folder: self.named.folder().to_owned(),
+            folder: named.folder().to_owned(),
             file: name.to_owned(),
         }
     }
@@ -196,7 +207,7 @@ impl Applied {
         let _reloading = self.reloading.lock();
         let files = self.files.lock().clone();
         for (window, followed) in files {
-            let looked = (self.look)(&followed.file, &self.named);
+            let looked = (self.look)(&followed.file, &self.named.of_file(&followed.name));
             self.looked_at(&window, &followed, looked);
         }
     }
@@ -242,13 +253,14 @@ impl Applied {
     /// The folders in which secrets and certificates are.
     pub(super) fn folders(&self) -> BTreeSet<PathBuf> {
         let files = self.files.lock();
-        let sources = files
-            .values()
-            .flat_map(|each| each.file.grants.secrets.values());
-        let secrets = sources.filter_map(|source| self.named.path(source).ok());
-        let grants = files.values().flat_map(|each| &each.file.grants.outbound);
-        let pem = grants.flat_map(OutboundGrant::files);
-        let paths = secrets.chain(pem.map(|path| self.named.folder().join(path)));
+        let paths = files.values().flat_map(|each| {
+            let (named, grants) = (self.named.of_file(&each.name), &each.file.grants);
+            let secrets = grants.secrets.values();
+            let secrets: Vec<PathBuf> = secrets.filter_map(|it| named.path(it).ok()).collect();
+            let pem = grants.outbound.iter().flat_map(OutboundGrant::files);
+            let pem = pem.map(move |path| named.folder().join(path));
+            secrets.into_iter().chain(pem)
+        });
         paths.map(|path| folder_of(&path).to_owned()).collect()
     }
 }
