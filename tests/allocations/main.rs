@@ -176,5 +176,6 @@ fn compile_child(args: &[String]) {
         panic!("four arguments: {args:?}");
     };
     let memory = memory.parse().expect("bytes");
-    compile::child(Path::new(wasm), digest, Path::new(compiled), memory).expect("it compiles");
+    compile::child(Path::new(wasm), digest, Path::new(compiled), memory, false)
+        .expect("it compiles");
 }

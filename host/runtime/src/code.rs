@@ -173,7 +173,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let files = ["one", "other"].map(|name| folder.path().join(name));
         for file in &files {
-            native::write(file, "empty", &precompile(EMPTY_COMPONENT).unwrap()).unwrap();
+            native::write(file, "empty", &precompile(EMPTY_COMPONENT, false).unwrap()).unwrap();
         }
         let runtime = runtime();
         let [code, other] = files
@@ -194,7 +194,7 @@ mod tests {
     async fn native_code_without_a_matching_seal_is_never_loaded() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("native");
-        let code = precompile(EMPTY_COMPONENT).unwrap();
+        let code = precompile(EMPTY_COMPONENT, false).unwrap();
         let runtime = runtime();
         let refused = |component| match runtime.load(&file, component, false).err() {
             Some(LoadError::Native { why, .. }) => why,

@@ -86,7 +86,11 @@ const MAX_MESSAGE_BYTES: usize = 4096;
 pub struct Compiler {
     program: PathBuf,
     limits: CompileLimits,
+    source_lines: bool,
 }
+
+/// The argument that asks the child for source lines.
+const SOURCE_LINES: &str = "--source-lines";
 
 impl Compiler {
     /// With the running binary as the child's program.
@@ -103,7 +107,19 @@ impl Compiler {
         } else {
             std::env::current_exe()?
         };
-        Ok(Compiler { program, limits })
+        Ok(Compiler {
+            program,
+            limits,
+            source_lines: false,
+        })
+    }
+
+    /// For an engine whose [`EngineConfig`](crate::EngineConfig) says so, or not.
+    pub fn with_source_lines(self, source_lines: bool) -> Self {
+        Compiler {
+            source_lines,
+            ..self
+        }
     }
 
     /// Without a child: the program of a test cannot compile.
@@ -112,6 +128,7 @@ impl Compiler {
         Compiler {
             program: PathBuf::new(),
             limits: CompileLimits::default(),
+            source_lines: false,
         }
     }
 
@@ -128,7 +145,7 @@ impl Compiler {
     ) -> Result<(), CompileError> {
         #[cfg(any(test, feature = "testing"))]
         if self.program.as_os_str().is_empty() {
-            return compile_file(wasm, digest, compiled);
+            return compile_file(wasm, digest, compiled, self.source_lines);
         }
         let mut child = tokio::process::Command::new(&self.program)
             .arg(VERB)
@@ -136,6 +153,7 @@ impl Compiler {
             .arg(digest)
             .arg(compiled)
             .arg(self.limits.memory_bytes.to_string())
+            .args(self.source_lines.then_some(SOURCE_LINES))
             .env_clear()
             // The allocator must not reserve more address space than it uses, or its reserves alone
             // would reach the limit.
@@ -213,9 +231,10 @@ pub fn child(
     digest: &str,
     compiled: &Path,
     memory_bytes: u64,
+    source_lines: bool,
 ) -> Result<(), CompileError> {
     confine(memory_bytes).map_err(|error| CompileError::Host(format!("{error:#}")))?;
-    compile_file(wasm, digest, compiled)
+    compile_file(wasm, digest, compiled, source_lines)
 }
 
 fn confine(memory_bytes: u64) -> anyhow::Result<()> {
@@ -232,7 +251,12 @@ fn confine(memory_bytes: u64) -> anyhow::Result<()> {
     setrlimit(Resource::Core, bound(0)).context("the core limit could not be set")
 }
 
-fn compile_file(wasm: &Path, digest: &str, compiled: &Path) -> Result<(), CompileError> {
+fn compile_file(
+    wasm: &Path,
+    digest: &str,
+    compiled: &Path,
+    source_lines: bool,
+) -> Result<(), CompileError> {
     let shown = wasm.display();
     let bytes = std::fs::read(wasm).map_err(|error| {
         let why = format!("{shown} cannot be read: {error}");
@@ -249,7 +273,7 @@ fn compile_file(wasm: &Path, digest: &str, compiled: &Path) -> Result<(), Compil
             "{shown} is damaged, its SHA-256 is not its name: deploy the component again"
         )));
     }
-    let code = super::engine::precompile(&bytes);
+    let code = super::engine::precompile(&bytes, source_lines);
     let code = code.map_err(|error| CompileError::Component(format!("{error:#}")))?;
     native::write(compiled, digest, &code)
         .map_err(|error| CompileError::Disk(format!("{}: {error}", compiled.display())))
@@ -271,7 +295,11 @@ mod tests {
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
         let limits = CompileLimits::default();
-        let compiler = Compiler { program, limits };
+        let compiler = Compiler {
+            program,
+            limits,
+            source_lines: false,
+        };
         let path = dir.path();
         loop {
             let error = compiler.compile(path, "", path).await.unwrap_err();

@@ -12,12 +12,16 @@ use anyhow::Context;
 use hms_core::limits::LiveLimits;
 use hms_grants::LiveGrants;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
-use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+    WasmBacktraceDetails,
+};
 
 /// Sizes of the pool that all instances share.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +31,9 @@ pub struct EngineConfig {
     pub instances: u32,
     /// The largest linear memory that any window can be given, in bytes. 1 GiB.
     pub max_memory_bytes: usize,
+    /// Whether traps tell lines of source, where a component has them. Not in production: whoever
+    /// deploys decides what is parsed then, and how long that takes.
+    pub source_lines: bool,
 }
 
 impl Default for EngineConfig {
@@ -34,6 +41,7 @@ impl Default for EngineConfig {
         EngineConfig {
             instances: 512,
             max_memory_bytes: 1 << 30,
+            source_lines: false,
         }
     }
 }
@@ -58,6 +66,9 @@ const SPARE: u32 = 8;
 const MAX_CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 const MAX_TABLES_PER_COMPONENT: u32 = 64;
 const MAX_MEMORIES_PER_COMPONENT: u32 = 16;
+/// Frames of a trap, where source lines are told. 100: code that is built for an author is hardly
+/// inlined, and below the author's own frames are those of a panic.
+const AUTHORS_FRAMES: usize = 100;
 /// Elements of one table. CPython's is about 12,000.
 const MAX_TABLE_ELEMENTS: usize = 65_536;
 
@@ -70,8 +81,12 @@ const STACK_KEEP_RESIDENT: usize = 64 << 10;
 
 /// The settings that compiling child and running host must share: everything that shapes native
 /// code.
-fn code_config() -> Config {
+fn code_config(source_lines: bool) -> Config {
     let mut config = Config::new();
+    config.wasm_backtrace_details(match source_lines {
+        true => WasmBacktraceDetails::Enable,
+        false => WasmBacktraceDetails::Disable,
+    });
     config
         .wasm_component_model(true)
         .wasm_component_model_async(true)
@@ -79,12 +94,13 @@ fn code_config() -> Config {
     config
 }
 
-/// Compiles a component to native code for this build of the host. Runs in the child process.
+/// Compiles a component to native code for this build of the host, with its `source_lines` as
+/// [`EngineConfig`] has it. Runs in the child process.
 ///
 /// # Errors
 /// The compiler's message, if the component is not valid.
-pub fn precompile(wasm: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let engine = Engine::new(&code_config())?;
+pub fn precompile(wasm: &[u8], source_lines: bool) -> anyhow::Result<Vec<u8>> {
+    let engine = Engine::new(&code_config(source_lines))?;
     Ok(engine.precompile_component(wasm)?)
 }
 
@@ -107,7 +123,10 @@ impl Runtime {
     /// # Errors
     /// When the pool cannot be reserved, which says how to make it smaller.
     pub fn new(config: &EngineConfig) -> anyhow::Result<Self> {
-        let mut code = code_config();
+        let mut code = code_config(config.source_lines);
+        if config.source_lines {
+            code.wasm_backtrace_max_frames(NonZeroUsize::new(AUTHORS_FRAMES));
+        }
         code.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
         let engine = Engine::new(&code).map_err(anyhow::Error::from).with_context(|| {
             format!(

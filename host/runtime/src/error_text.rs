@@ -11,9 +11,6 @@ use wasmtime_wasi_http::p3::bindings::http::types::ErrorCode;
 /// Bytes of an error's text. 1 KiB: a sentence with its subject.
 pub(super) const ERROR_BYTES: usize = 1 << 10;
 
-/// Bytes of an error with its guest's backtrace.
-pub(super) const BACKTRACE_BYTES: usize = 64 << 10;
-
 /// The text of `words`, truncated to `most` bytes without formatting all of it first.
 pub(super) fn cut(most: usize, words: fmt::Arguments<'_>) -> String {
     struct Cut(String, usize);

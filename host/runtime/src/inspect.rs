@@ -1,7 +1,9 @@
 //! Inspects an uploaded file before it is compiled: whether it is a window, and if not, why not.
 
 use super::linker::{EMPTY, GRANTED, Versions};
-use wasmparser::{ComponentExternalKind, Encoding, Parser, Payload, Validator, WasmFeatures};
+use wasmparser::{
+    BinaryReaderError, ComponentExternalKind, Encoding, Parser, Payload, Validator, WasmFeatures,
+};
 
 /// What a component says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,7 +215,7 @@ pub fn inspect(bytes: &[u8], trap_unknown: bool) -> Result<Inspection, Refusal> 
     Ok(inspection)
 }
 
-fn check_magic(bytes: &[u8]) -> Result<(), Refusal> {
+pub(crate) fn check_magic(bytes: &[u8]) -> Result<(), Refusal> {
     if bytes.is_empty() {
         return Err(Refusal::Empty);
     }
@@ -236,15 +238,104 @@ fn check_magic(bytes: &[u8]) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn read(bytes: &[u8]) -> Result<Inspection, Refusal> {
-    let fault = |error: wasmparser::BinaryReaderError| {
-        // wasmparser has no code for a file that ends too early, only this message.
-        if error.message().contains("unexpected end") {
-            Refusal::Truncated(bytes.len() as u64)
-        } else {
-            Refusal::Invalid(error.to_string())
+/// What a fault of the parser says of the whole file.
+pub(crate) fn fault(bytes: &[u8], error: &BinaryReaderError) -> Refusal {
+    // wasmparser has no code for a file that ends too early, only this message.
+    match error.message().contains("unexpected end") {
+        true => Refusal::Truncated(bytes.len() as u64),
+        false => Refusal::Invalid(error.to_string()),
+    }
+}
+
+/// What a component says of itself, be it a window or not. Takes time in proportion to its size.
+///
+/// # Errors
+/// Why it is no component.
+pub fn interfaces(bytes: &[u8]) -> Result<Inspection, Refusal> {
+    check_magic(bytes)?;
+    read(bytes)
+}
+
+/// What to do about an import that this host does not provide. None for one that it does.
+pub fn advice(import: &str) -> Option<String> {
+    let granted = GRANTED
+        .iter()
+        .find(|(package, _)| in_package(import, package));
+    let instead = INSTEAD
+        .iter()
+        .find(|(package, _)| in_package(import, package));
+    match support(import) {
+        Support::Linked => None,
+        Support::Draft => {
+            Some("a draft: build it with tools for the released WASI 0.2 or 0.3".into())
         }
-    };
+        Support::OtherVersion => {
+            let versions = match granted.map(|(_, versions)| versions) {
+                Some(Versions::Exactly(versions)) => format!("@{}", versions.join(" or @")),
+                Some(Versions::Since(begin)) => format!("@{begin}x"),
+                Some(Versions::Released) | None => "@0.2.x or @0.3.x".into(),
+            };
+            Some(format!("another version: this host has {versions}"))
+        }
+        Support::Unknown => {
+            let instead = instead.map_or("remove what needs it", |(_, instead)| instead);
+            Some(format!(
+                "{instead}; or, if it is never called, deploy with --trap-unknown"
+            ))
+        }
+    }
+}
+
+/// What windows use in place of packages of other hosts.
+const INSTEAD: [(&str, &str); 14] = [
+    (
+        "wasi:blobstore",
+        "keep the data in the store (wasi:keyvalue)",
+    ),
+    (
+        "wasi:messaging",
+        "emit and receive events (hms:store, docs/events.md)",
+    ),
+    (
+        "wasmcloud:messaging",
+        "emit and receive events (hms:store, docs/events.md)",
+    ),
+    ("wasmcloud:bus", "call other windows over wasi:http"),
+    (
+        "wasi:sql",
+        "call the database through an HTTP service (wasi:http)",
+    ),
+    (
+        "wasmcloud:postgres",
+        "call the database through an HTTP service (wasi:http)",
+    ),
+    ("spin:sqlite", "keep the data in the store (wasi:keyvalue)"),
+    (
+        "spin:postgres",
+        "call the database through an HTTP service (wasi:http)",
+    ),
+    (
+        "fermyon:spin/sqlite",
+        "keep the data in the store (wasi:keyvalue)",
+    ),
+    (
+        "fermyon:spin/postgres",
+        "call the database through an HTTP service (wasi:http)",
+    ),
+    (
+        "fermyon:spin/mysql",
+        "call the database through an HTTP service (wasi:http)",
+    ),
+    (
+        "fermyon:spin/redis",
+        "keep the data in the store (wasi:keyvalue)",
+    ),
+    ("fermyon:spin/llm", "call the model's API over wasi:http"),
+    ("spin:llm", "call the model's API over wasi:http"),
+];
+
+fn read(bytes: &[u8]) -> Result<Inspection, Refusal> {
+    let fault = |error: BinaryReaderError| fault(bytes, &error);
     let mut validator = Validator::new_with_features(WasmFeatures::all());
     let mut depth = 0u32;
     let mut imports = Vec::new();
@@ -411,6 +502,29 @@ mod tests {
             said.contains("wasi:keyvalue@0.2.0-draft or @0.2.0-draft2"),
             "{said}"
         );
+    }
+
+    #[test]
+    fn advice_is_given_for_every_import_that_is_not_there() {
+        for (import, part) in [
+            (
+                "spin:llm/llm@3.0.0",
+                "call the model's API over wasi:http; or, if it is never called",
+            ),
+            ("acme:vault/doors@1.0.0", "remove what needs it"),
+            ("wasi:http/types@0.3.0-rc-2026-01-06", "a draft"),
+            (
+                "wasi:keyvalue/store@0.2.0",
+                "this host has @0.2.0-draft or @0.2.0-draft2",
+            ),
+            ("spin:variables/variables@4.0.0", "this host has @3.x"),
+            ("wasi:cli/stdout@1.0.0", "this host has @0.2.x or @0.3.x"),
+        ] {
+            let advice = advice(import).unwrap();
+            assert!(advice.contains(part), "{import}: {advice}");
+        }
+        assert_eq!(advice("wasi:http/types@0.3.0"), None);
+        assert_eq!(advice("wasi:sockets/tcp@0.2.0"), None);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! In the order in which a component passes through it:
 //!
-//! - [`inspect`] parses the bytes and decides whether they are a window.
+//! - [`inspect`] parses the bytes and decides whether they are a window; [`anatomy`] says what they
+//!   consist of.
 //! - [`compile`] turns them into [`native`] code in a child process.
 //! - [`engine`] and [`linker`] define what code may do and reach; [`code`] is what is loaded.
 //! - [`factory`] creates instances and hands them requests; [`instance`] is one instance with its
@@ -13,7 +14,7 @@
 //!   spent waiting for the client (`client_time`); [`waiters`] bounds the instances that wait for
 //!   slow clients.
 //! - [`error`] is why an instance failed, which [`failure`] reads from wasmtime's errors and
-//!   [`failures`] counts; [`log`] keeps what instances write, without the secrets that
+//!   [`failures`] counts and [`trap`] tells authors; [`log`] keeps what instances write, without the secrets that
 //!   [`mask`](hms_grants::mask) knows.
 //! - [`interfaces`] is what a guest may import beside WASI's own: its store, its configuration.
 //! - [`host_memory`] is what the host keeps for an instance; [`http_types`] declares it for
@@ -25,6 +26,7 @@
 // The documentation is for whoever carries on, and built with its private items.
 #![allow(rustdoc::private_intra_doc_links)]
 
+pub mod anatomy;
 mod bodies;
 mod client_time;
 mod code;
@@ -59,6 +61,8 @@ mod requests;
 mod reuse;
 mod shortage;
 mod slow_pool;
+
+mod trap;
 mod usage;
 mod waiters;
 

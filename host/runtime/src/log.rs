@@ -1,7 +1,8 @@
 //! The window's own log: what its instances write to stdout and stderr, and why they failed.
 //! Bounded in line length, in lines kept, and in lines per second that go to the host's log.
 
-use super::error_text::{BACKTRACE_BYTES, cut};
+use super::error_text::cut;
+use super::trap;
 use bytes::Bytes;
 use hms_core::limits::{Limit, LiveLimits};
 use hms_core::printable::printable;
@@ -30,6 +31,11 @@ const MAX_LINES: usize = 1000;
 /// Bytes kept per window over all lines. 256 KiB: a thousand windows that flood their logs cost 256
 /// MiB at most.
 const MAX_BYTES: usize = 256 << 10;
+
+/// What Rust's standard library writes below a panic. It is true of programs, and misleads here:
+/// where the window was is told below, and no variable changes that.
+const OF_PANIC: &[u8] =
+    b"note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace";
 
 /// How serious a line is, in the words of `wasi:logging`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift)]
@@ -186,11 +192,10 @@ impl WindowLog {
         inner.push(level, text);
     }
 
-    /// Adds the error that ended an instance, including the guest's backtrace.
+    /// Adds the error that ended an instance, and where in the guest that was.
     pub(super) fn failure(&self, error: &wasmtime::Error) {
-        let text = cut(BACKTRACE_BYTES, format_args!("{error:?}"));
-        for line in text.lines() {
-            self.line(line);
+        for line in trap::lines(error) {
+            self.line(&line);
         }
     }
 
@@ -238,6 +243,9 @@ impl Partial {
     fn end(&mut self, log: &WindowLog) {
         let left_out = std::mem::take(&mut self.left_out);
         let line = std::mem::take(&mut self.line);
+        if line == OF_PANIC {
+            return;
+        }
         log.add_cut(None, &String::from_utf8_lossy(&line), left_out);
     }
 }

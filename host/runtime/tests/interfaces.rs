@@ -51,7 +51,7 @@ async fn native(folder: &TempDir, guest: &str) -> PathBuf {
     drop(compiled);
     let code = code.get_or_init(|| async {
         let wasm = std::fs::read(guests::path(guest).await).unwrap();
-        precompile(&wasm).unwrap()
+        precompile(&wasm, false).unwrap()
     });
     let path = folder.path().join("native");
     native::write(&path, guest, code.await).unwrap();

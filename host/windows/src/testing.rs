@@ -532,6 +532,7 @@ fn open(
     config.engine = EngineConfig {
         instances: 8,
         max_memory_bytes: 128 << 20,
+        ..EngineConfig::default()
     };
     config.drain_deadline = Duration::from_secs(1);
     config.turn_time = turn_time;
