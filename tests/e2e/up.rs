@@ -134,6 +134,52 @@ async fn saved_source_goes_live_and_a_failed_build_keeps_the_old_release() {
 }
 
 #[tokio::test]
+async fn panic_is_told_with_its_message_then_the_authors_lines() {
+    let body = "let fees: Vec<u32> = Vec::new();\n    let third = fees.get(2).expect(\"a third fee\");\n    \
+                Ok(Response::text(200, third.to_string()))";
+    let workspace = Workspace::new("panicker", body);
+    let mut host = Host::start_with(Options {
+        up: Some(workspace.dir().to_owned()),
+        routes: vec![("panicker.yaml", open_route("panicker"))],
+        args: Vec::new(),
+    })
+    .await;
+    logged(&host, 1, "panicker release 1 is live").await;
+    let failed = host.get("/panicker").await;
+    assert_eq!(failed.problem(), "instance-trapped");
+    let id = failed.json()["request-id"].as_str().unwrap().to_owned();
+    logged(&host, 1, "panicker | failed: ").await;
+    logged(&host, 1, &id).await;
+    let log = host.log();
+    let lines: Vec<&str> = (log.lines())
+        .filter_map(|line| Some(line.split_once(" panicker | ")?.1))
+        .collect();
+    let at = |part: &str| {
+        let found = lines.iter().position(|line| line.contains(part));
+        found.unwrap_or_else(|| panic!("{part}: {lines:#?}"))
+    };
+    let (message, trap) = (at("a third fee"), at("failed: "));
+    assert!(message < trap, "{lines:#?}");
+    // The panic's own functions are left out, and the SDK's below the author's.
+    assert!(lines[trap + 1].contains("src/lib.rs:7"), "{lines:#?}");
+    assert!(
+        !log.contains("core::panicking") && !log.contains("RUST_BACKTRACE"),
+        "{lines:#?}"
+    );
+    assert!(
+        !lines.iter().any(|line| line.contains("sdk/src/serve.rs")),
+        "{lines:#?}"
+    );
+    let shown = host.cli("logs", &["panicker"]).await;
+    assert!(
+        String::from_utf8(shown.stdout)
+            .unwrap()
+            .contains("src/lib.rs:7")
+    );
+    assert!(host.terminate().await.success());
+}
+
+#[tokio::test]
 async fn save_during_a_build_is_built_next_and_host_shutdown_ends_the_build() {
     let workspace = Workspace::new("replier", &says("first"));
     workspace.add_build_script("replier");
@@ -202,14 +248,7 @@ async fn up_with_path(workspace: &Workspace, path: &Path) -> String {
     fs::create_dir(folder.path().join("routes")).unwrap();
     let mut command = Command::new(hms_harness::hms());
     command
-        .args([
-            "up",
-            "--gateway",
-            "127.0.0.1:0",
-            "--admin",
-            "127.0.0.1:0",
-            "--components",
-        ])
+        .args(["up", "--gateway", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
         .arg(workspace.dir())
         .current_dir(folder.path())
         .env("PATH", path);

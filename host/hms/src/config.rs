@@ -17,6 +17,9 @@ use std::path::{Path, PathBuf};
 /// The folder of grants where neither --grants nor --windows names one.
 pub const GRANTS_FOLDER: &str = "windows";
 
+/// The folder of routes where --routes names none.
+pub const ROUTES_FOLDER: &str = "routes";
+
 /// What `--max-token` may be: within the bound of a request's head, with room for its other fields.
 const MAX_TOKEN: RangeInclusive<Size> = Size::of(1 << 10)..=Size::of(60 << 10);
 
@@ -45,7 +48,7 @@ pub struct Settings {
     #[arg(long, value_name = "DIR", default_value = "data", env = "HMS_DATA")]
     pub data: PathBuf,
     /// The folder of route manifests, one YAML file per route
-    #[arg(long, value_name = "DIR", default_value = "routes", env = "HMS_ROUTES")]
+    #[arg(long, value_name = "DIR", default_value = ROUTES_FOLDER, env = "HMS_ROUTES")]
     pub routes: PathBuf,
     /// A watched folder of components: a .wasm file that appears or changes there is deployed
     /// under its file name

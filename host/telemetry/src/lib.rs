@@ -6,6 +6,7 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod fields;
+mod inline;
 pub mod openmetrics;
 pub mod otlp;
 pub mod trace;
@@ -48,6 +49,17 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// How the log as text shows what windows write to theirs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowLines {
+    /// As any other line, with the window as a field.
+    Fields,
+    /// Behind the window's name: for an author, who reads them most.
+    Prefixed,
+    /// Not at all.
+    Hidden,
 }
 
 /// Says something on stdout to whoever started the host or the verb, if they are still there:
@@ -125,17 +137,20 @@ fn log_line(level: &str, what: &Value) -> String {
 }
 
 /// Starts logging. `HMS_LOG` sets what is shown, in the syntax of `tracing_subscriber`'s
-/// `EnvFilter`; the default is `info`.
+/// `EnvFilter`; the default is `level`.
 ///
 /// # Errors
 /// When `HMS_LOG` cannot be read, or the system gives no thread.
-pub fn start(format: LogFormat) -> anyhow::Result<()> {
+pub fn start(format: LogFormat, lines_of_windows: WindowLines, level: &str) -> anyhow::Result<()> {
     let directives = std::env::var("HMS_LOG").ok();
     let directives = directives.filter(|set| !set.is_empty());
-    let directives = directives.unwrap_or_else(|| "info".into());
-    let filter: EnvFilter = directives.parse().map_err(|error| {
+    let directives = directives.unwrap_or_else(|| level.into());
+    let mut filter: EnvFilter = directives.parse().map_err(|error| {
         anyhow::anyhow!("HMS_LOG='{directives}' cannot be read: {error}; for example HMS_LOG=debug")
     })?;
+    if lines_of_windows == WindowLines::Hidden {
+        filter = filter.add_directive(format!("{}=off", inline::TARGET).parse()?);
+    }
     // Not by the standard library's handles: a write that waits would hold their locks.
     let outputs = Outputs {
         format,
@@ -156,6 +171,10 @@ pub fn start(format: LogFormat) -> anyhow::Result<()> {
         LogFormat::Text => builder
             .with_ansi(io::stderr().is_terminal())
             .fmt_fields(fields::Fields)
+            .map_event_format(|others| inline::Inline {
+                prefixed: lines_of_windows == WindowLines::Prefixed,
+                others,
+            })
             .init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }

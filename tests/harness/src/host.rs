@@ -20,7 +20,7 @@ pub struct Options {
     pub args: Vec<String>,
     /// Route manifests by file name; where there are none, the repository's own.
     pub routes: Vec<(&'static str, String)>,
-    /// The workspace for `hms up`, which is started instead of `hms serve`.
+    /// The folder for `hms up`, which is started instead of `hms serve`.
     pub up: Option<PathBuf>,
 }
 
@@ -149,12 +149,12 @@ impl Host {
         assert!(self.process.is_none(), "it runs already");
         let mut command = match &self.up {
             None => self.hms("serve"),
-            Some(components) => {
+            Some(windows) => {
                 let mut up = self.hms("up");
                 // What the guests are built from is built already, and is not built again for each
                 // test.
                 up.env("CARGO_TARGET_DIR", guests::target());
-                up.arg("--components").arg(components);
+                up.arg(windows);
                 up
             }
         };

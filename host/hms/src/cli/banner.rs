@@ -1,5 +1,7 @@
 //! What a host says of itself on stdout when it is open.
 
+use super::serve::Folders;
+use hms_api::LiveRoute;
 use hms_core::printable::Printable;
 use hms_telemetry::LogFormat;
 use hms_windows::Registry;
@@ -17,7 +19,15 @@ pub(super) struct Banner {
     pub routes: PathBuf,
     /// Whether tokens are signed with the secret in the data folder.
     pub dev_secret: bool,
+    /// Whose routes can be tried.
+    pub folders: Folders,
 }
+
+/// The windows of this repository, with requests that show what they do.
+const EXAMPLE: &str = "payments";
+
+/// Routes that are told to try.
+const MAX_ROUTES: usize = 5;
 
 impl Banner {
     /// Says it, as it is now: for people, or as one object where the log is JSON.
@@ -64,9 +74,55 @@ impl Banner {
     }
 
     fn to_try(&self) -> String {
+        let windows = self.windows.statuses();
+        let example = windows.iter().any(|window| window.name == EXAMPLE);
+        match windows.is_empty() || example {
+            true => self.examples_to_try(),
+            false => self.routes_to_try(),
+        }
+    }
+
+    /// The routes of an author's own windows.
+    fn routes_to_try(&self) -> String {
+        let data = Printable(self.data.display());
+        let mut text = String::from("\nto try:\n");
+        let mut routes = self.folders.routes();
+        routes.truncate(MAX_ROUTES);
+        let asks = |route: &LiveRoute| {
+            route
+                .plugins
+                .iter()
+                .any(|plugin| plugin.to_string() == "auth")
+        };
+        if routes.iter().any(asks) {
+            let scopes = self.folders.scopes().into_iter();
+            let scopes: String = scopes.map(|scope| format!(" --scope {scope}")).collect();
+            text.push_str(&match self.dev_secret {
+                true => format!(
+                    "  TOKEN=$({} token --data {data} --user alice{scopes})\n",
+                    program()
+                ),
+                false => "  TOKEN=…    # from your identity provider\n".into(),
+            });
+        }
+        for route in &routes {
+            let token = match asks(route) {
+                true => " -H \"Authorization: Bearer $TOKEN\"",
+                false => "",
+            };
+            let path = route.uri.trim_end_matches("/**");
+            text.push_str(&format!("  curl{token} {}{path}\n", self.gateway));
+        }
+        if routes.is_empty() {
+            text.push_str("  no route leads to a window yet: write routes/NAME.yaml beside it\n");
+        }
+        text
+    }
+
+    fn examples_to_try(&self) -> String {
         let (gateway, admin) = (&self.gateway, &self.admin);
         let data = Printable(self.data.display());
-        let hms = std::env::args().next().unwrap_or_else(|| "hms".into());
+        let hms = program();
         let mut text = String::from("\nto try:\n");
         if self.dev_secret {
             text.push_str(&format!(
@@ -87,4 +143,9 @@ impl Banner {
         ));
         text
     }
+}
+
+/// As whoever started it called it.
+fn program() -> String {
+    std::env::args().next().unwrap_or_else(|| "hms".into())
 }

@@ -1,5 +1,5 @@
-//! The command line: one file a family of verbs. All but `new`, `serve`, `up`, `token`, `check`
-//! and `restore` are clients of the admin API.
+//! The command line: one file a family of verbs. All but `new`, `serve`, `up`, `build`, `test`,
+//! `inspect`, `token`, `check` and `restore` are clients of the admin API.
 
 /// A line on stdout, as `println!`, but without a panic where its reader has gone
 /// (`hms windows | head -1`).
@@ -19,20 +19,22 @@ mod environment;
 mod events;
 mod grants;
 mod identity;
+mod inspect;
 mod keys;
 mod limits;
 mod new;
 mod outgoing;
+mod project;
 mod requests;
 mod restore;
 mod routes;
 mod serve;
 mod show;
+mod test;
 mod tokens;
 mod top;
 mod up;
 mod verbs;
-mod workspace;
 
 use crate::config::Settings;
 use crate::signals::Interrupted;
@@ -64,8 +66,14 @@ struct Cli {
 enum Verb {
     /// Make the folder of a new window (for authors)
     New(new::New),
-    /// Build the windows in components/, serve and deploy them (for authors)
+    /// Build windows, serve and deploy them, again whenever a source is saved (for authors)
     Up(up::Up),
+    /// Build windows (for authors)
+    Build(build::Build),
+    /// Test windows beside a real host (for authors)
+    Test(test::Test),
+    /// Show what a component exports, imports and consists of (for authors)
+    Inspect(inspect::Inspect),
     /// Serve the deployed windows (for operators)
     Serve(Settings),
     /// Deploy a component to the running host
@@ -125,6 +133,8 @@ enum Verb {
         digest: String,
         compiled: PathBuf,
         memory_bytes: u64,
+        #[arg(long)]
+        source_lines: bool,
     },
 }
 
@@ -195,6 +205,11 @@ pub fn main() -> ExitCode {
             hms_telemetry::warn(&format!("hms: {error:#}"));
             ExitCode::from(INCOMPLETE)
         }
+        Err(error) if error.is::<test::Failed>() => {
+            hms_telemetry::warn(&format!("hms: {error:#}"));
+            let status = error.downcast_ref::<test::Failed>();
+            status.map_or(ExitCode::FAILURE, |failed| ExitCode::from(failed.status))
+        }
         Err(error) if error.is::<Interrupted>() => {
             hms_telemetry::warn(&format!("hms: {error:#}"));
             let status = error.downcast_ref::<Interrupted>();
@@ -230,9 +245,16 @@ fn run(verb: Verb) -> anyhow::Result<()> {
         digest,
         compiled,
         memory_bytes,
+        source_lines,
     } = verb
     {
-        return Ok(child(&wasm, &digest, &compiled, memory_bytes)?);
+        return Ok(child(
+            &wasm,
+            &digest,
+            &compiled,
+            memory_bytes,
+            source_lines,
+        )?);
     }
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -244,6 +266,9 @@ fn run(verb: Verb) -> anyhow::Result<()> {
             match verb {
                 Verb::New(new) => new.run(),
                 Verb::Up(up) => up.run().await,
+                Verb::Build(build) => build.run().await,
+                Verb::Test(test) => test.run().await,
+                Verb::Inspect(inspect) => inspect.run(),
                 Verb::Serve(settings) => serve::run(settings).await,
                 Verb::Deploy(deploy) => deploy.run().await,
                 Verb::Windows(windows) => windows.run().await,

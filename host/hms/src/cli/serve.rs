@@ -9,6 +9,7 @@ use crate::signals::{self, Hangup, Hangups};
 use anyhow::Context;
 use hms_admin::token::AdminToken;
 use hms_admin::{Admin, Backups, Metrics, Readiness, Tasks};
+use hms_api::LiveRoute;
 use hms_core::reload;
 use hms_disk::data::DataFolder;
 use hms_disk::permissions::{self, warn_if_readable, warn_if_writable};
@@ -16,14 +17,17 @@ use hms_disk::reserve::Reserve;
 use hms_events::{Events, EventsConfig, EventsLimits, Gate, system_clock};
 use hms_gateway::plugins::auth::{KeySource, check_exposure};
 use hms_gateway::{Gateway, GatewayConfig};
-use hms_grants::{AllGrants, GrantsFolder, GrantsMetrics, NamedFiles};
+use hms_grants::{AllGrants, GrantsFile, GrantsFolder, GrantsMetrics, NamedFiles};
+use hms_manifest::ManifestSet;
 use hms_net::certificate::Certificate;
 use hms_net::lanes::{Lanes, Threads};
 use hms_net::listen::bind;
 use hms_runtime::Compiler;
+use hms_telemetry::WindowLines;
 use hms_telemetry::otlp::{Exporter, OtlpSettings};
 use hms_telemetry::trace::{Sampler, Tracer};
 use hms_windows::{FolderProgress, Registry, WindowsFolder};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,11 +45,49 @@ const START_TIME: Duration = Duration::from_secs(30);
 pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     // Not for `hms up`, whose builds make files that are the author's to share.
     permissions::make_private_files();
-    let Some(host) = OpenHost::open(settings, Hangup::Reload).await? else {
+    let Some(host) = OpenHost::open(settings, Purpose::Operators).await? else {
         return Ok(());
     };
     host.banner().tell();
     host.run().await
+}
+
+/// For whom a host runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// `hms serve`.
+    Operators,
+    /// An author, who is told of traps by lines of source, and sees what windows log if that is
+    /// wanted.
+    Author { logs: bool },
+    /// `hms test`, which shows what windows log if a test fails.
+    Tests,
+}
+
+impl Purpose {
+    /// What SIGHUP asks the host for.
+    fn hangup(self) -> Hangup {
+        match self {
+            Purpose::Operators => Hangup::Reload,
+            Purpose::Author { .. } | Purpose::Tests => Hangup::End,
+        }
+    }
+
+    fn window_lines(self) -> WindowLines {
+        match self {
+            Purpose::Operators => WindowLines::Fields,
+            Purpose::Author { logs: true } => WindowLines::Prefixed,
+            Purpose::Author { logs: false } | Purpose::Tests => WindowLines::Hidden,
+        }
+    }
+
+    /// What the log shows if nobody says.
+    fn log_level(self) -> &'static str {
+        match self {
+            Purpose::Operators | Purpose::Author { .. } => "info",
+            Purpose::Tests => "warn",
+        }
+    }
 }
 
 /// A host with everything open and nothing served yet.
@@ -70,13 +112,13 @@ pub(super) struct OpenHost {
 }
 
 impl OpenHost {
-    /// `hangup` is what SIGHUP asks this host for. None where it was told to end before it was
-    /// open.
-    pub(super) async fn open(settings: Settings, hangup: Hangup) -> anyhow::Result<Option<Self>> {
-        hms_telemetry::start(settings.log_format)?;
+    /// None where it was told to end before it was open.
+    pub(super) async fn open(settings: Settings, purpose: Purpose) -> anyhow::Result<Option<Self>> {
+        let (lines, level) = (purpose.window_lines(), purpose.log_level());
+        hms_telemetry::start(settings.log_format, lines, level)?;
         let config = Config::try_from(settings)?;
         let settings = &config.settings;
-        let signals = signals::watch(hangup)?;
+        let signals = signals::watch(purpose.hangup())?;
         let otlp = OtlpSettings::from_environment().map_err(anyhow::Error::msg)?;
         let sampler = otlp.as_ref().map_or_else(Sampler::off, |otlp| otlp.sampler);
         let otlp = otlp.map(|otlp| Arc::new(Exporter::new(otlp)));
@@ -94,6 +136,8 @@ impl OpenHost {
         let mut windows_config = config.windows.clone();
         windows_config.reserve = reserve.clone();
         windows_config.tracer = tracer.clone();
+        let source_lines = purpose != Purpose::Operators;
+        windows_config.engine.source_lines = source_lines;
         // Before the windows, whose limits and instances depend on it.
         let grants_metrics = GrantsMetrics::default();
         let folder = settings.grants_folder().to_owned();
@@ -115,6 +159,7 @@ impl OpenHost {
         windows_config.outboxes = Some(gate.clone());
         let granted = windows_config.grants.clone();
         let compiler = Compiler::this_program(windows_config.compile)?;
+        let compiler = compiler.with_source_lines(source_lines);
         let windows =
             tokio::task::spawn_blocking(move || Registry::open(windows_config, compiler)).await??;
         outgoing.of(&windows);
@@ -347,6 +392,14 @@ impl OpenHost {
         Ok(())
     }
 
+    /// The folders that this host follows.
+    pub(super) fn folders(&self) -> Folders {
+        Folders {
+            gateway: self.gateway.clone(),
+            grants: self.admin.grants.files().clone(),
+        }
+    }
+
     /// What is open where, and what to try next.
     pub(super) fn banner(&self) -> Banner {
         Banner {
@@ -359,7 +412,40 @@ impl OpenHost {
             data: self.data.path().to_owned(),
             routes: self.config.settings.routes.clone(),
             dev_secret: self.dev_secret,
+            folders: self.folders(),
         }
+    }
+}
+
+/// The folders of routes and grants that a host follows.
+#[derive(Clone)]
+pub(super) struct Folders {
+    gateway: Arc<Gateway>,
+    grants: Arc<ManifestSet<GrantsFile>>,
+}
+
+impl Folders {
+    /// Has the host follow these folders as well: what is in them is in force when this returns.
+    pub(super) async fn follow_also(&self, routes: Vec<PathBuf>, grants: Vec<PathBuf>) {
+        let (gateway, files) = (self.gateway.clone(), self.grants.clone());
+        let following = tokio::task::spawn_blocking(move || {
+            // What a window may do is there before anybody can ask it.
+            files.follow_also(grants);
+            gateway.follow_also(routes);
+        });
+        // A look that failed by a fault of its own is followed by the next.
+        let _ = following.await;
+    }
+
+    /// The scopes that the live routes ask for.
+    pub(super) fn scopes(&self) -> BTreeSet<String> {
+        self.gateway.scopes()
+    }
+
+    /// The live routes, by the names of their files.
+    pub(super) fn routes(&self) -> Vec<LiveRoute> {
+        let files = self.gateway.routes().into_iter();
+        files.filter_map(|file| file.route).collect()
     }
 }
 

@@ -1,11 +1,11 @@
 //! Builds guest components with cargo, adding the target where it is missing.
 
-use super::workspace::Workspace;
+use super::workspace::{CargoWindow, Workspace};
+use super::{Built, Profile};
 use crate::children::Group;
 use anyhow::{Context, bail};
-use hms_windows::WindowName;
 use serde::Deserialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::Command;
@@ -18,21 +18,30 @@ pub(super) const TARGET: &str = "wasm32-wasip2";
 /// process's memory map for each request, which every other thread waits for.
 const HEAP: &str = "target.wasm32-wasip2.rustflags=['-Clink-arg=--initial-heap=1048576']";
 
-/// A component that was built.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Built {
-    /// The window that it is for: its package's name.
-    pub window: WindowName,
-    /// Where it is.
-    pub wasm: PathBuf,
-}
+/// The profile of an author at work, whose name is also that of its folder below `target/`: what is
+/// built for production stays as it is. Quick to build again: incremental, and without link-time
+/// optimisation. Names and lines of the author's own code are kept, so that a trap tells where it
+/// was; those of other crates would double the component.
+const AUTHOR: &str = "hms-author";
+const AUTHOR_SETTINGS: [&str; 7] = [
+    "inherits='dev'",
+    "opt-level=1",
+    "debug='line-tables-only'",
+    "strip='none'",
+    "lto='off'",
+    "incremental=true",
+    "package.'*'.debug=false",
+];
+
+/// What is said where there is no cargo.
+pub(super) const NO_CARGO: &str = "cargo was not found: install Rust with rustup (see rustup.rs)";
 
 /// Sees to it that rustc can compile for [`TARGET`], by rustup where it cannot. `say` is told
 /// before anything takes long.
 ///
 /// # Errors
 /// What to install.
-pub(super) async fn ensure_target(say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<()> {
+pub(in crate::cli) async fn ensure_target(say: &(dyn Fn(&str) + Sync)) -> anyhow::Result<()> {
     let libdir = Command::new("rustc")
         .args(["--print", "target-libdir", "--target", TARGET])
         .stderr(Stdio::null())
@@ -66,16 +75,34 @@ pub(super) async fn ensure_target(say: &(dyn Fn(&str) + Sync)) -> anyhow::Result
 ///
 /// # Errors
 /// When cargo cannot be run.
-pub(super) async fn build_windows(workspace: &Workspace) -> anyhow::Result<(Vec<Built>, bool)> {
+pub(in crate::cli) async fn build_windows(
+    workspace: &Workspace,
+    profile: Profile,
+) -> anyhow::Result<(Vec<Built>, bool)> {
     let mut command = cargo();
     command
-        .args(["build", "--release", "--target", TARGET, "--config", HEAP])
+        .args(["build", "--target", TARGET, "--config", HEAP])
         // One window that does not build is no reason to keep another one back.
         .arg("--keep-going")
         .args(["--message-format", "json-render-diagnostics"])
         .arg("--manifest-path")
         .arg(&workspace.manifest);
-    for package in &workspace.windows {
+    match profile {
+        Profile::Release => {
+            command.arg("--release");
+        }
+        Profile::Author => {
+            command.args(["--profile", AUTHOR]);
+            for setting in AUTHOR_SETTINGS {
+                command.args(["--config", &format!("profile.{AUTHOR}.{setting}")]);
+            }
+        }
+    }
+    let mut packages: Vec<&str> = (workspace.windows.iter())
+        .map(|window| window.package.as_str())
+        .collect();
+    packages.dedup();
+    for package in packages {
         command.args(["--package", package]);
     }
     let mut child = command
@@ -83,7 +110,7 @@ pub(super) async fn build_windows(workspace: &Workspace) -> anyhow::Result<(Vec<
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
-        .context("cannot start cargo")?;
+        .context(NO_CARGO)?;
     // Cargo and the compilers that it starts.
     let group = child.id().and_then(Group::led_by);
     let stdout = child.stdout.take().context("cannot read cargo's output")?;
@@ -91,7 +118,7 @@ pub(super) async fn build_windows(workspace: &Workspace) -> anyhow::Result<(Vec<
     let mut built = Vec::new();
     while let Some(line) = lines.next_line().await? {
         let message = serde_json::from_str::<Message>(&line).ok();
-        built.extend(message.and_then(|message| message.component(&workspace.below)));
+        built.extend(message.and_then(|message| message.component(&workspace.windows)));
     }
     let whole = child.wait().await?.success();
     if let Some(group) = group {
@@ -102,7 +129,7 @@ pub(super) async fn build_windows(workspace: &Workspace) -> anyhow::Result<(Vec<
 }
 
 /// Cargo, in the environment that the user gave us.
-pub(super) fn cargo() -> Command {
+pub(in crate::cli) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // Flags for the host's own build: they would be another build of every guest.
     for name in ["CARGO_ENCODED_RUSTFLAGS", "RUSTFLAGS", "CARGO_BUILD_TARGET"] {
@@ -119,19 +146,32 @@ struct Message {
     #[serde(default)]
     manifest_path: PathBuf,
     #[serde(default)]
+    target: Target,
+    #[serde(default)]
     filenames: Vec<PathBuf>,
 }
 
+#[derive(Deserialize, Default)]
+struct Target {
+    name: String,
+}
+
 impl Message {
-    /// The component that it says was built, if that is one of a package below `below`.
-    fn component(self, below: &Path) -> Option<Built> {
-        if self.reason != "compiler-artifact" || !self.manifest_path.starts_with(below) {
+    /// The component that it says was built, if that is one of `windows`.
+    fn component(self, windows: &[CargoWindow]) -> Option<Built> {
+        if self.reason != "compiler-artifact" {
             return None;
         }
         let is_wasm = |file: &PathBuf| file.extension().is_some_and(|end| end == "wasm");
         let wasm = self.filenames.into_iter().find(is_wasm)?;
-        let window = WindowName::from_file(&wasm).ok()?;
-        Some(Built { window, wasm })
+        let mut windows = windows.iter();
+        let window = windows.find(|window| {
+            window.manifest == self.manifest_path && window.target == self.target.name
+        })?;
+        Some(Built {
+            window: window.name.clone(),
+            wasm,
+        })
     }
 }
 

@@ -1,10 +1,11 @@
 //! Builds and deploys once, and again after every save.
 
 use super::sources::Sources;
-use super::{deploy, say};
+use super::work::Work;
+use super::{deploy, follow, say};
 use crate::cli::banner::Banner;
-use crate::cli::build::{Built, build_windows};
-use crate::cli::workspace::Workspace;
+use crate::cli::project::{self, Built, Plan, Profile, build_windows};
+use crate::cli::serve::Folders;
 use hms_api::{WindowState, WindowStatus};
 use hms_windows::{FileDeploy, Registry};
 use std::collections::BTreeSet;
@@ -20,16 +21,21 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 /// another branch. 1 s.
 const MAX_DEBOUNCE: Duration = Duration::from_secs(1);
 
+/// How long what a build has written at its end may go unseen. 50 ms.
+const LAST_WRITES: Duration = Duration::from_millis(50);
+
 /// Names that are told of what changed; of more, how many.
 const MAX_NAMES: usize = 3;
 
 /// Who builds and deploys.
 pub(super) struct Author {
-    /// The `Cargo.toml` of the workspace.
-    pub manifest: PathBuf,
-    /// The folder below which packages are windows, with all links resolved.
-    pub components: PathBuf,
+    /// The folders below which windows are, with all links resolved.
+    pub roots: Vec<PathBuf>,
+    /// Folders in which none are and which hold no sources: the data folder.
+    pub out: Vec<PathBuf>,
+    pub profile: Profile,
     pub windows: Arc<Registry>,
+    pub folders: Folders,
     /// Shown after the first build.
     pub banner: Banner,
 }
@@ -47,13 +53,27 @@ impl Save {
     }
 }
 
+/// What is known from one build to the next.
+struct Known {
+    plan: Plan,
+    sources: Sources,
+    /// Sources that changed during the last build of a command: it may have written them.
+    suspects: BTreeSet<PathBuf>,
+    /// Sources that builds of commands write, as was seen twice.
+    made: BTreeSet<PathBuf>,
+}
+
 impl Author {
     /// Never ends by itself. Dropped, it ends what it has started.
     pub(super) async fn run(self) {
-        let mut sources = Sources::below(self.components.clone()).await;
+        let mut known = Known {
+            plan: Plan::default(),
+            sources: Sources::below(self.roots.clone(), self.out.clone()).await,
+            suspects: BTreeSet::new(),
+            made: BTreeSet::new(),
+        };
         say("building the windows (the first time takes a minute or two)");
-        let mut packages = Vec::new();
-        let (mut whole, mut next) = self.round(&mut sources, &mut packages, None).await;
+        let (mut whole, mut next) = self.round(&mut known, None).await;
         self.banner.tell();
         say(
             "watching: a window is rebuilt and redeployed when its source is saved; press Ctrl-C to stop",
@@ -66,89 +86,170 @@ impl Author {
             }
             let mut save = match next.take() {
                 Some(save) => save,
-                None => Save::new(sources.changed().await),
+                None => Save::new(known.sources.changed().await),
             };
             while save.at.elapsed() < MAX_DEBOUNCE
-                && let Ok(more) = tokio::time::timeout(DEBOUNCE, sources.changed()).await
+                && let Ok(more) = tokio::time::timeout(DEBOUNCE, known.sources.changed()).await
             {
                 save.files.extend(more);
             }
-            let changed = names(&save.files, &packages, &self.components);
-            say(&format!("{changed} changed: building…"));
-            (whole, next) = self.round(&mut sources, &mut packages, Some(save.at)).await;
+            (whole, next) = self.round(&mut known, Some(save)).await;
         }
     }
 
-    /// Builds and deploys once. Gives whether all went well, and what was saved meanwhile, which
-    /// needs another round.
-    async fn round(
-        &self,
-        sources: &mut Sources,
-        packages: &mut Vec<(PathBuf, String)>,
-        saved: Option<Instant>,
-    ) -> (bool, Option<Save>) {
-        let workspace = match Workspace::read(&self.manifest, &self.components).await {
-            Ok(workspace) => workspace,
-            Err(error) => {
-                say(&format!("{error:#}"));
-                return (false, None);
+    /// Builds and deploys once: all, or what a save needs. Gives whether all went well, and what was
+    /// saved meanwhile, which needs another round.
+    async fn round(&self, known: &mut Known, save: Option<Save>) -> (bool, Option<Save>) {
+        let Known {
+            plan,
+            sources,
+            suspects,
+            made,
+        } = known;
+        let saved = save.as_ref().map(|save| save.at);
+        let mut work = match &save {
+            Some(save) => Work::of(plan, &save.files),
+            None => Work::default(),
+        };
+        if work.is_nothing() && save.is_some() {
+            return (true, None);
+        }
+        if let Some(save) = &save {
+            let changed = names(&save.files, plan, &self.roots);
+            say(&format!("{changed} changed: building…"));
+        }
+        if save.is_none() || work.plan {
+            let new = Plan::read(&self.roots, &self.out, &say).await;
+            let old = std::mem::replace(plan, new);
+            work.take_in(&old, plan);
+            follow(&self.folders, plan).await;
+            sources
+                .look_below(self.looked_at(plan), self.left_out(plan))
+                .await;
+        }
+        let mut during = BTreeSet::new();
+        let whole = {
+            let work = self.build_and_deploy(plan, &work, saved);
+            tokio::pin!(work);
+            loop {
+                tokio::select! {
+                    whole = &mut work => break whole,
+                    files = sources.changed() => during.extend(files),
+                }
             }
         };
-        let folders = workspace.sources.iter().map(|(folder, _)| folder.clone());
-        let roots = folders.chain([self.components.clone()]).collect();
-        sources.look_below(roots).await;
-        packages.clone_from(&workspace.sources);
+        if !work.commands.is_empty()
+            && let Ok(files) = tokio::time::timeout(LAST_WRITES, sources.changed()).await
+        {
+            during.extend(files);
+        }
+        // Cargo itself writes it.
+        during.retain(|file| !file.ends_with("Cargo.lock"));
+        let written: BTreeSet<PathBuf> = (during.iter())
+            .filter(|file| work.is_of_command(plan, file))
+            .cloned()
+            .collect();
+        let again: BTreeSet<PathBuf> = written.intersection(suspects).cloned().collect();
+        if !again.is_subset(made) {
+            let files = names_of_files(&again, &self.roots);
+            say(&format!(
+                "{files} changed during two builds in a row, so the build itself writes it, and it starts no build; \
+                 'watch' in window.toml says what does"
+            ));
+            made.extend(again);
+        }
+        *suspects = written;
+        during.retain(|file| !(made.contains(file) && suspects.contains(file)));
+        (whole, (!during.is_empty()).then(|| Save::new(during)))
+    }
 
-        let work = self.build_and_deploy(&workspace, saved);
-        tokio::pin!(work);
-        let mut next: Option<Save> = None;
-        loop {
-            tokio::select! {
-                whole = &mut work => return (whole, next),
-                mut files = sources.changed() => {
-                    // Cargo itself writes it.
-                    files.retain(|file| !file.ends_with("Cargo.lock"));
-                    match &mut next {
-                        Some(save) => save.files.extend(files),
-                        None if files.is_empty() => {}
-                        None => next = Some(Save::new(files)),
-                    }
+    /// Where sources of the plan are, and where there may be new ones.
+    fn looked_at(&self, plan: &Plan) -> Vec<PathBuf> {
+        let of_cargo = plan
+            .workspaces
+            .iter()
+            .flat_map(|workspace| &workspace.sources);
+        let of_cargo = of_cargo.map(|(folder, _)| folder.clone());
+        let watched = plan.commands.iter().flat_map(|window| &window.watch);
+        let roots = self.roots.iter().cloned();
+        roots
+            .chain(of_cargo)
+            .chain(watched.flatten().cloned())
+            .collect()
+    }
+
+    /// What is below that and is no source.
+    fn left_out(&self, plan: &Plan) -> Vec<PathBuf> {
+        let outputs = plan.commands.iter().flat_map(|window| {
+            // A folder for what is built holds more than the component.
+            let folder = window.wasm.parent();
+            let folder =
+                folder.filter(|folder| **folder != window.dir && folder.starts_with(&window.dir));
+            [Some(window.wasm.clone()), folder.map(Path::to_owned)]
+        });
+        let out = self.out.iter().cloned();
+        out.chain(outputs.flatten()).collect()
+    }
+
+    /// Whether every window of the `work` was built and deployed.
+    async fn build_and_deploy(&self, plan: &Plan, work: &Work, saved: Option<Instant>) -> bool {
+        for fault in &plan.faults {
+            say(fault);
+        }
+        let mut whole = plan.faults.is_empty();
+        let started = Instant::now();
+        let (mut built, mut told) = (0, 0);
+        for index in &work.workspaces {
+            let Some(workspace) = plan.workspaces.get(*index) else {
+                continue;
+            };
+            match build_windows(workspace, self.profile).await {
+                Ok((windows, all)) => {
+                    whole &= all;
+                    built += windows.len();
+                    told += self.deploy_all(&windows, saved, &mut whole).await;
+                }
+                Err(error) => {
+                    say(&format!("{error:#}"));
+                    whole = false;
                 }
             }
         }
-    }
-
-    /// Whether every window was built and deployed.
-    async fn build_and_deploy(&self, workspace: &Workspace, saved: Option<Instant>) -> bool {
-        if workspace.windows.is_empty() {
-            say(&format!(
-                "there is no window below {} yet: create a folder with a Cargo.toml there",
-                workspace.below.display()
-            ));
-            return true;
-        }
-        let started = Instant::now();
-        let (built, mut whole) = match build_windows(workspace).await {
-            Ok(built) => built,
-            Err(error) => {
-                say(&format!("{error:#}"));
-                return false;
+        for index in &work.commands {
+            let Some(window) = plan.commands.get(*index) else {
+                continue;
+            };
+            match window.build(self.profile).await {
+                Ok(window) => {
+                    built += 1;
+                    told += self.deploy_all(&[window], saved, &mut whole).await;
+                }
+                Err(fault) => {
+                    say(&fault);
+                    whole = false;
+                }
             }
-        };
+        }
         let took = started.elapsed().as_secs_f32();
-        if whole && saved.is_none() {
-            say(&format!("built {} windows in {took:.1} s", built.len()));
-        }
-        let mut told = 0;
-        for window in &built {
-            let outcome = deploy(&self.windows, window).await;
-            let line = self.line(window, outcome, saved, &mut whole).await;
-            told += line.iter().map(|line| say(line)).count();
-        }
-        if whole && told == 0 {
+        if plan.homes().next().is_none() {
+            say("there is no window yet: `hms new NAME` makes one");
+        } else if whole && saved.is_none() {
+            say(&format!("built {} in {took:.1} s", project::windows(built)));
+        } else if whole && told == 0 {
             say(&format!("built in {took:.1} s; no window changed"));
         }
         whole
+    }
+
+    /// Deploys what was built, and gives of how many windows something was said.
+    async fn deploy_all(&self, built: &[Built], saved: Option<Instant>, whole: &mut bool) -> usize {
+        let mut told = 0;
+        for window in built {
+            let outcome = deploy(&self.windows, window, "hms up").await;
+            let line = self.line(window, outcome, saved, whole).await;
+            told += line.iter().map(|line| say(line)).count();
+        }
+        told
     }
 
     /// What is said of one window; nothing where a save left it as it is.
@@ -182,11 +283,11 @@ impl Author {
                         _,
                     )) => {
                         format!(
-                            "{name} was not deployed: {error:#}; release {} stays",
+                            "{name} was not deployed: {error}; release {} stays",
                             live.number
                         )
                     }
-                    _ => format!("{name} was not deployed: {error:#}"),
+                    _ => format!("{name} was not deployed: {error}"),
                 })
             }
         }
@@ -205,20 +306,35 @@ fn unchanged(status: &WindowStatus) -> String {
     }
 }
 
-/// What changed: the packages that the files are of, and the files that are of none.
-fn names(files: &BTreeSet<PathBuf>, packages: &[(PathBuf, String)], root: &Path) -> String {
+/// What changed: the windows and packages that the files are of, and the files that are of none.
+fn names(files: &BTreeSet<PathBuf>, plan: &Plan, roots: &[PathBuf]) -> String {
+    let packages = plan
+        .workspaces
+        .iter()
+        .flat_map(|workspace| &workspace.sources);
+    let packages = packages.map(|(folder, name)| (folder.as_path(), name.as_str()));
+    let windows = plan
+        .commands
+        .iter()
+        .map(|window| (&*window.dir, window.name.as_str()));
+    let owners: Vec<(&Path, &str)> = packages.chain(windows).collect();
+    named(files, &owners, roots)
+}
+
+fn names_of_files(files: &BTreeSet<PathBuf>, roots: &[PathBuf]) -> String {
+    named(files, &[], roots)
+}
+
+fn named(files: &BTreeSet<PathBuf>, owners: &[(&Path, &str)], roots: &[PathBuf]) -> String {
     let name = |file: &PathBuf| {
-        let of = packages
-            .iter()
-            .filter(|(folder, _)| file.starts_with(folder));
+        let of = owners.iter().filter(|(folder, _)| file.starts_with(folder));
         let innermost = of.max_by_key(|(folder, _)| folder.as_os_str().len());
         let below = || {
-            file.strip_prefix(root)
-                .unwrap_or(file)
-                .display()
-                .to_string()
+            let mut roots = roots.iter();
+            let below = roots.find_map(|root| file.strip_prefix(root).ok());
+            below.unwrap_or(file).display().to_string()
         };
-        innermost.map_or_else(below, |(_, name)| name.clone())
+        innermost.map_or_else(below, |(_, name)| (*name).to_owned())
     };
     let names: BTreeSet<String> = files.iter().map(name).collect();
     let shown: Vec<&str> = names.iter().take(MAX_NAMES).map(String::as_str).collect();
@@ -234,29 +350,20 @@ mod tests {
 
     #[test]
     fn changed_file_is_reported_by_its_package_or_else_its_path() {
-        let packages = [
-            ("/w/pay".into(), "payments".into()),
-            ("/w".into(), "all".into()),
-        ];
-        let told = |files: &[&str], packages| {
-            names(
-                &files.iter().map(PathBuf::from).collect(),
-                packages,
-                Path::new("/w"),
-            )
+        let owners = [(Path::new("/w/pay"), "payments"), (Path::new("/w"), "all")];
+        let told = |files: &[&str], owners| {
+            let files = files.iter().map(PathBuf::from).collect();
+            named(&files, owners, &["/w".into()])
         };
         assert_eq!(
-            told(&["/w/pay/src/a.rs", "/w/pay/src/b.rs"], &packages),
+            told(&["/w/pay/src/a.rs", "/w/pay/src/b.rs"], &owners),
             "payments"
         );
         assert_eq!(
-            told(&["/w/pay/src/a.rs", "/w/b.rs"], &packages),
+            told(&["/w/pay/src/a.rs", "/w/b.rs"], &owners),
             "all, payments"
         );
-        assert_eq!(
-            told(&["/w/new/src/lib.rs"], &packages[..1]),
-            "new/src/lib.rs"
-        );
+        assert_eq!(told(&["/w/new/src/lib.rs"], &owners[..1]), "new/src/lib.rs");
         assert_eq!(
             told(&["/w/1", "/w/2", "/w/3", "/w/4"], &[]),
             "1, 2, 3 and 1 more"

@@ -1,6 +1,7 @@
 //! The files that the windows are built from, and which of them changed.
 
 use super::say;
+use crate::cli::project::CACHE_TAG;
 use hms_disk::changes::{Changes, LOOK_EVERY};
 use hms_disk::stamp::FileStamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,12 +19,14 @@ const MAX_FOLLOWED: usize = 2_000;
 /// How deep folders may lie. 64, which no source tree reaches and a loop of mounts does.
 const MAX_DEPTH: usize = 64;
 
-/// The file by which a folder says that it is a cache: every target folder of cargo has it.
-const CACHE_TAG: &str = "CACHEDIR.TAG";
+/// Folders that tools fill with what they have fetched or made.
+const OF_TOOLS: [&str; 3] = ["node_modules", "__pycache__", "venv"];
 
 /// The sources below some folders.
 pub(super) struct Sources {
     roots: Vec<PathBuf>,
+    /// What is no source: files, and folders with all that is in them.
+    except: Vec<PathBuf>,
     seen: Look,
     changes: Changes,
     /// It was said that there are too many.
@@ -39,23 +42,27 @@ struct Look {
 }
 
 impl Sources {
-    /// Those below `root`, as they are now.
-    pub(super) async fn below(root: PathBuf) -> Self {
+    /// Those below `roots`, as they are now.
+    pub(super) async fn below(roots: Vec<PathBuf>, except: Vec<PathBuf>) -> Self {
         let mut sources = Sources {
             roots: Vec::new(),
+            except: Vec::new(),
             seen: Look::default(),
             changes: Changes::new(),
             said: false,
         };
-        sources.look_below(vec![root]).await;
+        sources.look_below(roots, except).await;
         sources
     }
 
-    /// Looks below `roots` from now on. What is there and was not looked at so far is taken as it
-    /// is.
-    pub(super) async fn look_below(&mut self, mut roots: Vec<PathBuf>) {
+    /// Looks below `roots`, but not at `except`, from now on. What is there and was not looked at so
+    /// far is taken as it is.
+    pub(super) async fn look_below(&mut self, mut roots: Vec<PathBuf>, except: Vec<PathBuf>) {
         roots.sort();
         roots.dedup_by(|below, above| below.starts_with(above));
+        self.except = except;
+        let is_out = |file: &PathBuf| self.except.iter().any(|out| file.starts_with(out));
+        self.seen.files.retain(|file, _| !is_out(file));
         if roots == self.roots {
             return;
         }
@@ -91,11 +98,14 @@ impl Sources {
     }
 
     async fn look(&self) -> Look {
-        let roots = self.roots.clone();
+        let (roots, except) = (self.roots.clone(), self.except.clone());
         let look = tokio::task::spawn_blocking(move || {
             let mut look = Look::default();
             for root in &roots {
-                look.walk(root, 0);
+                match root.is_dir() {
+                    true => look.walk(root, &except, 0),
+                    false => look.file(root.clone()),
+                }
             }
             look
         });
@@ -105,29 +115,34 @@ impl Sources {
 
 impl Look {
     /// What cannot be read is not there: the compiler will say so.
-    fn walk(&mut self, dir: &Path, depth: usize) {
+    fn walk(&mut self, dir: &Path, except: &[PathBuf], depth: usize) {
         if depth == MAX_DEPTH || dir.join(CACHE_TAG).exists() {
             return;
         }
         self.folders.push(dir.to_owned());
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             let name = entry.file_name();
-            if is_none_of_ours(&name.to_string_lossy()) {
-                continue;
-            }
-            if self.files.len() >= MAX_FILES {
-                self.more = true;
-                continue;
-            }
+            let name = name.to_string_lossy();
             let path = entry.path();
-            // Links to folders are not followed: they may lead in a circle.
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                self.walk(&path, depth + 1);
-            } else if let Ok(metadata) = fs::metadata(&path)
-                && metadata.is_file()
-            {
-                self.files.insert(path, FileStamp::of(&metadata));
+            if is_none_of_ours(&name) || except.contains(&path) {
+                continue;
             }
+            // Links to folders are not followed: they may lead in a circle.
+            match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                true if OF_TOOLS.contains(&&*name) => {}
+                true => self.walk(&path, except, depth + 1),
+                false => self.file(path),
+            }
+        }
+    }
+
+    fn file(&mut self, path: PathBuf) {
+        if self.files.len() >= MAX_FILES {
+            self.more = true;
+        } else if let Ok(metadata) = fs::metadata(&path)
+            && metadata.is_file()
+        {
+            self.files.insert(path, FileStamp::of(&metadata));
         }
     }
 }
@@ -168,7 +183,12 @@ mod tests {
         let (root, src) = (dir.path().to_owned(), dir.path().join("pay/src"));
         fs::create_dir_all(&src).unwrap();
         fs::write(src.join("lib.rs"), "1").unwrap();
-        let mut sources = Sources::below(root.clone()).await;
+        let data = root.join("data");
+        let mut sources = Sources::below(vec![root.clone()], vec![data.clone()]).await;
+        for out in [&data, &root.join("node_modules")] {
+            fs::create_dir(out).unwrap();
+            fs::write(out.join("file"), "").unwrap();
+        }
         fs::create_dir(root.join("target")).unwrap();
         fs::write(root.join("target").join(CACHE_TAG), "").unwrap();
         fs::write(root.join("target/pay.wasm"), "").unwrap();
@@ -187,10 +207,10 @@ mod tests {
     async fn added_folder_is_watched_from_its_current_state_and_hides_no_other_change() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(two.path().join("old.rs"), "").unwrap();
-        let mut sources = Sources::below(one.path().to_owned()).await;
+        let mut sources = Sources::below(vec![one.path().to_owned()], Vec::new()).await;
         fs::write(one.path().join("new.rs"), "").unwrap();
         let both = vec![one.path().to_owned(), two.path().to_owned()];
-        sources.look_below(both).await;
+        sources.look_below(both, Vec::new()).await;
         assert_eq!(names(&mut sources).await, ["new.rs"]);
         fs::write(two.path().join("old.rs"), "changed").unwrap();
         assert_eq!(names(&mut sources).await, ["old.rs"]);
