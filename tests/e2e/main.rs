@@ -21,6 +21,7 @@ mod canary;
 mod card_payments;
 mod crash;
 mod crash_of_operations;
+mod dashboard;
 mod data_folder;
 mod deploys;
 mod descriptors;

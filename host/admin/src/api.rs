@@ -4,9 +4,14 @@ use super::claimed::Claimed;
 use super::events::Verb as Parked;
 use super::tasks::Tasks;
 use super::token::AdminToken;
-use super::{Backups, Metrics, events, grants, keys, limits, reply, requests, routes, windows};
+use super::{
+    Backups, Metrics, events, grants, keys, limits, reply, requests, routes, store, windows,
+};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use hms_api::{Health, HealthStatus, Word};
 use hms_core::body::Body;
+use hms_dashboard::{AdminApi, Dashboard, Entered};
 use hms_events::Events;
 use hms_gateway::Gateway;
 use hms_grants::GrantsFolder;
@@ -91,6 +96,26 @@ pub struct Admin {
     pub backups: Backups,
     /// Cancelled when the host ends, which no request that waits for an event holds up.
     pub shutdown: CancellationToken,
+    /// The pages for people.
+    pub dashboard: Arc<Dashboard>,
+}
+
+/// The dashboard asks what it shows of the same API as everybody.
+impl AdminApi for Admin {
+    fn call(self: Arc<Self>, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
+        async move {
+            let path = request.uri().path().to_owned();
+            match self.open_to_all(request.method(), &path).await {
+                Some(answer) => answer,
+                None => self.routed(&self.tasks, request).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn credential(&self) -> BoxFuture<'_, [u8; 32]> {
+        self.token.credential().boxed()
+    }
 }
 
 impl Admin {
@@ -98,13 +123,16 @@ impl Admin {
     ///
     /// The future may be dropped at any time: a change that it has begun continues.
     pub(super) async fn answer(
-        &self,
+        self: &Arc<Self>,
         request: Request<Body>,
         claimed: &mut Claimed,
     ) -> Response<Body> {
         let path = request.uri().path().to_owned();
         if let Some(response) = self.open_to_all(request.method(), &path).await {
             return response;
+        }
+        if Dashboard::has(&path) {
+            return self.of_dashboard(request, claimed).await;
         }
         if !self.authorised(request.headers()).await {
             let detail = "the admin API requires `Authorization: Bearer TOKEN` with the token in DATA/admin.token";
@@ -115,13 +143,41 @@ impl Admin {
                 .insert(header::WWW_AUTHENTICATE, challenge);
             return response;
         }
-        let segments: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        self.proven(request, claimed).await
+    }
+
+    /// A request of the dashboard. Those of the API are answered as if they had the token.
+    async fn of_dashboard(
+        self: &Arc<Self>,
+        request: Request<Body>,
+        claimed: &mut Claimed,
+    ) -> Response<Body> {
+        match self.dashboard.enter(self.clone(), request).await {
+            Entered::Answered(answer) => answer,
+            Entered::Api(request) => self.proven(request, claimed).await,
+            Entered::Page(wanted) => match claimed.prove(wanted.is_live()) {
+                true => self.dashboard.page(self.clone(), wanted).await,
+                false => busy(),
+            },
+        }
+    }
+
+    /// A request from somebody who may do everything.
+    async fn proven(&self, request: Request<Body>, claimed: &mut Claimed) -> Response<Body> {
+        let path = request.uri().path().to_owned();
+        let segments = segments(&path);
         let query = request.uri().query().unwrap_or_default();
         if !claimed.prove(gives(request.method(), &segments, query)) {
-            let detail = "the admin API has too many requests in flight: try again shortly";
-            return reply::refuse(StatusCode::SERVICE_UNAVAILABLE, "admin-busy", detail);
+            return busy();
         }
-        let tasks = &self.tasks.of_request(claimed.room());
+        let tasks = self.tasks.of_request(claimed.room());
+        self.routed(&tasks, request).await
+    }
+
+    async fn routed(&self, tasks: &Tasks, request: Request<Body>) -> Response<Body> {
+        let path = request.uri().path().to_owned();
+        let segments = segments(&path);
+        let query = request.uri().query().unwrap_or_default();
         match segments.as_slice() {
             ["windows"] if request.method() == Method::GET => {
                 windows::list(&self.windows, &self.events)
@@ -137,6 +193,10 @@ impl Admin {
             },
             ["windows", name, "grants"] => match name.parse() {
                 Ok(name) => self.grants(tasks, name, request).await,
+                Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
+            },
+            ["windows", name, "store", rest @ ..] => match name.parse() {
+                Ok(name) => self.store(&name, rest, request.method(), query).await,
                 Err(why) => reply::refuse(StatusCode::BAD_REQUEST, "bad-name", why),
             },
             [
@@ -287,6 +347,21 @@ impl Admin {
         }
     }
 
+    async fn store(
+        &self,
+        name: &WindowName,
+        rest: &[&str],
+        method: &Method,
+        query: &str,
+    ) -> Response<Body> {
+        match rest {
+            [] if method == Method::GET => store::keys(&self.windows, name, query).await,
+            ["value"] if method == Method::GET => store::value(&self.windows, name, query).await,
+            [] | ["value"] => reply::method_not_allowed("GET"),
+            _ => not_found(),
+        }
+    }
+
     /// The paths below `/windows/NAME/` that are about events: what is behind `part` is `rest`.
     async fn of_events(
         &self,
@@ -363,6 +438,15 @@ impl Admin {
     }
 }
 
+fn segments(path: &str) -> Vec<&str> {
+    path.trim_start_matches('/').split('/').collect()
+}
+
+fn busy() -> Response<Body> {
+    let detail = "the admin API has too many requests in flight: try again shortly";
+    reply::refuse(StatusCode::SERVICE_UNAVAILABLE, "admin-busy", detail)
+}
+
 /// Whether a request may wait long, for a disk, a compiler, its client or the next event. Other
 /// requests that look, close or remove something do not.
 fn gives(method: &Method, segments: &[&str], query: &str) -> bool {
@@ -378,7 +462,8 @@ fn gives(method: &Method, segments: &[&str], query: &str) -> bool {
 
 fn not_found() -> Response<Body> {
     let detail = "not found; the paths of the admin API are /windows, /windows/NAME, \
-                  /windows/NAME/start|stop|rollback|canary|promote|abort|log|limits|grants|events, \
+                  /windows/NAME/start|stop|rollback|canary|promote|abort|log|limits|grants|events|store, \
+                  /windows/NAME/store/value, \
                   /windows/NAME/events/SEQUENCE, /windows/NAME/subscriptions/SUB, \
                   /windows/NAME/subscriptions/SUB/pause|resume|replay|parked, \
                   /windows/NAME/subscriptions/SUB/parked/retry|EVENT, \

@@ -2,7 +2,8 @@
 //!
 //! [`token`] is the credential, [`api`] the table of requests, [`windows`] the handlers that change
 //! and show windows, [`tasks`] where changes run, [`reply`] how answers and refusals are written.
-//! [`backup`] streams a copy of the host.
+//! [`backup`] streams a copy of the host. The pages for people are a crate of their own,
+//! hms-dashboard.
 
 // The documentation is for whoever carries on, and built with its private items.
 #![allow(rustdoc::private_intra_doc_links)]
@@ -21,6 +22,7 @@ mod query;
 mod reply;
 mod requests;
 mod routes;
+mod store;
 mod tasks;
 #[cfg(test)]
 mod tests;
@@ -89,6 +91,11 @@ const MAX_FIELDS: usize = 64;
 /// Serves the admin API on `listeners` until `shutdown`; requests in flight complete.
 pub async fn serve(listeners: Vec<TcpListener>, admin: Arc<Admin>, shutdown: CancellationToken) {
     let listeners = Listeners::new(listeners);
+    let sampling = {
+        let (admin, shutdown) = (admin.clone(), shutdown.clone());
+        async move { admin.dashboard.sample(admin.clone(), shutdown).await }
+    };
+    tokio::spawn(sampling);
     let counters = admin.metrics.connections.clone();
     let limit = ConnectionLimit::of_one_address(MAX_CONNECTIONS, counters, LEAST_TIME);
     let rooms = Rooms::default();

@@ -4,6 +4,7 @@ use super::claimed::{Claimed, Rooms};
 use super::token::AdminToken;
 use super::{Admin, Backups, Metrics, Readiness, Tasks};
 use hms_core::body;
+use hms_dashboard::{About, Dashboard};
 use hms_events::{Events, EventsConfig, EventsLimits, system_clock};
 use hms_gateway::plugins::auth::{ApiKeys, AuthConfig, KeySource, dev_secret};
 use hms_gateway::{Gateway, GatewayConfig};
@@ -28,7 +29,7 @@ const OTHER: &str = "uri: /other/**\nupstream: http://hms-svc-w\n";
 
 struct Fixture {
     inner: testing::Fixture,
-    admin: Admin,
+    admin: Arc<Admin>,
 }
 
 /// All that the changes are about, in memory and on disk.
@@ -79,7 +80,9 @@ impl Fixture {
             backups: Backups::new(data.to_owned(), CancellationToken::new()),
             events: events.unwrap(),
             shutdown: CancellationToken::new(),
+            dashboard: Arc::new(Dashboard::new(About::default(), CancellationToken::new())),
         };
+        let admin = Arc::new(admin);
         Fixture { inner, admin }
     }
 

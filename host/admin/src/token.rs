@@ -12,6 +12,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 
 /// Minimum length of a token, in characters. Ours have 43; a crash of the machine can leave a file
@@ -148,17 +149,22 @@ impl AdminToken {
         Self::new(PathBuf::from("/nowhere"), token)
     }
 
-    /// Whether `given` is the token in the file. It does not wait for a file that was read a moment
-    /// ago or is being read.
+    /// Whether `given` is the token in the file.
     pub async fn admits(self: &Arc<Self>, given: &str) -> bool {
+        let given: [u8; 32] = Sha256::digest(given).into();
+        given.ct_eq(&self.credential().await).into()
+    }
+
+    /// SHA-256 of the token in the file. It does not wait for a file that was read a moment ago or
+    /// is being read.
+    pub(super) async fn credential(self: &Arc<Self>) -> [u8; 32] {
         if self.is_due() {
             let token = self.clone();
             let look = tokio::task::spawn_blocking(move || token.look_unless_looked_at());
             // A disk that hangs must not keep an operator out.
             let _ = tokio::time::timeout(LOOK_TIME, look).await;
         }
-        let given: [u8; 32] = Sha256::digest(given).into();
-        given == **self.digest.load()
+        **self.digest.load()
     }
 
     fn is_due(&self) -> bool {

@@ -23,6 +23,7 @@ pub mod limits;
 pub mod problem;
 pub mod requests;
 pub mod routes;
+pub mod store;
 #[cfg(test)]
 mod tests;
 pub mod windows;
@@ -47,6 +48,7 @@ pub use requests::{RequestList, RequestTrace, SpanTrace, TraceKind};
 pub use routes::{
     HostField, LiveRoute, PathRule, RemovedRoute, RouteDetail, RouteList, RouteStatus, TargetStatus,
 };
+pub use store::{StoreKeys, StoreValue};
 pub use windows::{
     CanaryStatus, ChangedWindow, DeliveriesStatus, DrainStatus, LeftFile, LogLine, LogLines,
     Release, RemovedWindow, SideStatus, StoreFate, Unsaved, WindowDetail, WindowList, WindowState,

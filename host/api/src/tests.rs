@@ -16,7 +16,7 @@ fn round_trip<T: DeserializeOwned + Serialize>(text: &str) -> Result<Value, serd
 }
 
 /// Everything that goes over the API. What is inside of these is shown in their examples.
-const TYPES: [(&str, RoundTrip); 36] = [
+const TYPES: [(&str, RoundTrip); 38] = [
     (
         "Changed<ChangedSubscription>",
         round_trip::<Changed<ChangedSubscription>>,
@@ -67,6 +67,8 @@ const TYPES: [(&str, RoundTrip); 36] = [
     ("RouteList", round_trip::<RouteList>),
     ("ScheduleList", round_trip::<ScheduleList>),
     ("ShownLimits", round_trip::<ShownLimits>),
+    ("StoreKeys", round_trip::<StoreKeys>),
+    ("StoreValue", round_trip::<StoreValue>),
     ("SubscriptionList", round_trip::<SubscriptionList>),
     ("SubscriptionStatus", round_trip::<SubscriptionStatus>),
     ("WindowDetail", round_trip::<WindowDetail>),

@@ -44,6 +44,15 @@ pub struct Settings {
         value_parser = parse_address
     )]
     pub admin: SocketAddr,
+    /// One more name by which browsers may ask for the dashboard, beside addresses and localhost
+    /// [can be repeated]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "HMS_ADMIN_HOST",
+        value_delimiter = ','
+    )]
+    pub admin_host: Vec<String>,
     /// The data folder: stores, releases, secrets
     #[arg(long, value_name = "DIR", default_value = "data", env = "HMS_DATA")]
     pub data: PathBuf,

@@ -30,7 +30,8 @@ pub const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-pro
 pub const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
 /// Prefixes of the host's own cookies. They are only for its own pages, to which no route leads.
-const OWN_COOKIES: [&[u8]; 3] = [b"hms-", b"__host-hms-", b"__secure-hms-"];
+/// `hms_admin_` is that of the dashboard: browsers send it here too, since cookies ignore ports.
+const OWN_COOKIES: [&[u8]; 4] = [b"hms-", b"__host-hms-", b"__secure-hms-", b"hms_admin_"];
 
 /// Refuses a head whose framing or size breaks the rules. hyper has checked what it parsed. This
 /// applies the same number of fields to HTTP/2, and allows Transfer-Encoding only the one supported

@@ -11,6 +11,7 @@ use hms_admin::token::AdminToken;
 use hms_admin::{Admin, Backups, Metrics, Readiness, Tasks};
 use hms_api::LiveRoute;
 use hms_core::reload;
+use hms_dashboard::{About, Dashboard};
 use hms_disk::data::DataFolder;
 use hms_disk::permissions::{self, warn_if_readable, warn_if_writable};
 use hms_disk::reserve::Reserve;
@@ -256,6 +257,10 @@ impl OpenHost {
             backups,
             events: events.clone(),
             shutdown: signals.shutdown.clone(),
+            dashboard: Arc::new(Dashboard::new(
+                about(settings, &data, &gateway_listeners, &admin_listeners),
+                signals.shutdown.clone(),
+            )),
         });
         Ok(Some(OpenHost {
             windows,
@@ -446,6 +451,52 @@ impl Folders {
     pub(super) fn routes(&self) -> Vec<LiveRoute> {
         let files = self.gateway.routes().into_iter();
         files.filter_map(|file| file.route).collect()
+    }
+}
+
+/// What the dashboard is told about this host.
+fn about(
+    settings: &Settings,
+    data: &DataFolder,
+    gateway: &[TcpListener],
+    admin: &[TcpListener],
+) -> About {
+    let port = admin
+        .first()
+        .and_then(|listener| listener.local_addr().ok());
+    let names = settings.admin_host.iter();
+    About {
+        port: port.map_or(0, |address| address.port()),
+        hosts: names.map(|name| name.to_ascii_lowercase()).collect(),
+        version: env!("CARGO_PKG_VERSION"),
+        data: data.path().to_owned(),
+        facts: vec![
+            ("Gateway", url(gateway)),
+            ("Admin", url(admin)),
+            ("Data folder", data.path().display().to_string()),
+            ("Routes folder", settings.routes.display().to_string()),
+            (
+                "Grants folder",
+                settings.grants_folder().display().to_string(),
+            ),
+            ("Instances", settings.instances.to_string()),
+            (
+                "Memory of an instance",
+                settings.instance_memory.to_string(),
+            ),
+            (
+                "CPU time of a request",
+                settings.instance_cpu_time.to_string(),
+            ),
+            (
+                "Time until an answer begins",
+                settings.instance_wall_time.to_string(),
+            ),
+            ("Time to drain", settings.drain.to_string()),
+            ("Largest component", settings.max_upload.to_string()),
+            ("Time to compile", settings.compile_time.to_string()),
+            ("Memory to compile", settings.compile_memory.to_string()),
+        ],
     }
 }
 

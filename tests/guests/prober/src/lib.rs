@@ -149,6 +149,11 @@ async fn handle(request: Request) -> Result<Response, Problem> {
             request.param("bytes")?.unwrap_or(10),
             request.param("newline")?.unwrap_or(true),
         )),
+        // ?text=: a line with that text to standard output.
+        (_, ["say"]) => {
+            println!("{}", request.param::<String>("text")?.unwrap_or_default());
+            Ok(Response::empty(204))
+        }
         // Calls itself until the stack is used up.
         (_, ["recurse"]) => Ok(Response::text(200, bad::recurse(0).to_string())),
         // A body without an end.

@@ -1,0 +1,523 @@
+// The dashboard's own script: forms that ask the admin API, deploys, logs and plots. Whatever comes
+// from outside is set as text, never as markup.
+"use strict";
+(() => {
+  const find = (selector, from = document) => from.querySelector(selector);
+  const all = (selector, from = document) => [...from.querySelectorAll(selector)];
+
+  function make(tag, text, className) {
+    const element = document.createElement(tag);
+    if (text != null) element.textContent = text;
+    if (className) element.className = className;
+    return element;
+  }
+
+  // --- What came of something.
+
+  function say(result, text, kind) {
+    if (!result) return;
+    result.className = kind ? `result ${kind}` : "result";
+    result.textContent = text;
+  }
+
+  function resultOf(form) {
+    const named = form.dataset.result;
+    return (named && document.getElementById(named)) || find("[data-result]", form);
+  }
+
+  class Refusal extends Error {
+    constructor(status, problem) {
+      super(problem.detail || `The host answered with ${status}.`);
+      this.code = (problem.type || "").split(":").pop();
+      this.faults = problem.faults || [];
+    }
+  }
+
+  // The status and JSON of an answer of the admin API; throws what it refuses.
+  async function ask(method, path, body, type) {
+    const headers = type ? { "content-type": type } : {};
+    let answer;
+    try {
+      answer = await fetch(`/ui/api${path}`, { method, body, headers });
+    } catch {
+      throw new Error("The host cannot be reached.");
+    }
+    if (answer.status === 401) signedOut();
+    const text = await answer.text();
+    let json = {};
+    try { json = JSON.parse(text); } catch { /* Said by the status. */ }
+    if (!answer.ok) throw new Refusal(answer.status, json);
+    return json;
+  }
+
+  // --- The connection of the live part.
+
+  const banner = find("#connection");
+
+  function signedOut() {
+    if (!banner) return;
+    banner.hidden = false;
+    banner.replaceChildren("You are signed out. ");
+    const link = make("a", "Sign in");
+    link.href = "/ui/login";
+    banner.append(link);
+  }
+
+  document.addEventListener("htmx:sse:error", (event) => {
+    if (event.detail.status === 401) return signedOut();
+    if (!banner) return;
+    banner.hidden = false;
+    banner.textContent = "The host cannot be reached. What is shown may be old; it is tried again.";
+  });
+  document.addEventListener("htmx:sse:after:connection", () => { if (banner) banner.hidden = true; });
+
+  // --- Forms that ask the admin API.
+
+  // A button that needs a second press to be sure. While it waits for that, the live part leaves
+  // it as it is.
+  function isSure(form, button) {
+    if (!form.dataset.sure || button.dataset.armed) return true;
+    button.dataset.armed = button.textContent;
+    button.textContent = form.dataset.sure;
+    form.setAttribute("hx-morph-skip", "");
+    setTimeout(() => disarm(form, button), 8000);
+    return false;
+  }
+
+  function disarm(form, button) {
+    if (!button.dataset.armed) return;
+    button.textContent = button.dataset.armed;
+    delete button.dataset.armed;
+    form.removeAttribute("hx-morph-skip");
+  }
+
+  // What a form asks for: path, body and its type.
+  function request(form) {
+    const data = new FormData(form);
+    const value = (name) => String(data.get(name) ?? "").trim();
+    let path = form.dataset.path.replace("{name}", encodeURIComponent(value("name")));
+    switch (form.dataset.body) {
+      case "query": {
+        const query = new URLSearchParams();
+        for (const input of all("input[name]", form)) {
+          query.set(input.name, value(input.name) + (input.dataset.unit || ""));
+        }
+        return [`${path}?${query}`];
+      }
+      case "text":
+        return [path, String(data.get("manifest")).replaceAll("\r\n", "\n"), "application/yaml"];
+      case "patch": {
+        const patch = {};
+        for (const input of all("input[name]", form)) {
+          if (input.disabled || input.value === input.defaultValue) continue;
+          patch[input.name] = input.value === "" ? null : Number(input.value);
+        }
+        return [path, JSON.stringify(patch), "application/json"];
+      }
+      case "key": {
+        const key = { user: value("user"), scopes: value("scopes").split(/\s+/).filter(Boolean) };
+        if (value("expires-in")) key["expires-in"] = value("expires-in");
+        return [path, JSON.stringify(key), "application/json"];
+      }
+      default:
+        return [path];
+    }
+  }
+
+  async function send(form, yes) {
+    const result = resultOf(form);
+    let [path, body, type] = request(form);
+    if (yes) path += `${path.includes("?") ? "&" : "?"}yes=true`;
+    showFaults(form, []);
+    say(result, "…");
+    try {
+      const answer = await ask(form.dataset.api, path, body, type);
+      const lines = [form.dataset.done, answer.key, answer.warning].filter(Boolean);
+      say(result, lines.join("\n"), answer.warning ? "odd" : "good");
+      const name = encodeURIComponent(String(new FormData(form).get("name") ?? ""));
+      const then = form.dataset.then?.replace("{name}", name);
+      if (then === "reload") {
+        sessionStorage.setItem("said", lines.join("\n"));
+        location.reload();
+      } else if (then) {
+        location.assign(then);
+      }
+    } catch (error) {
+      say(result, error.message, "bad");
+      showFaults(form, error.faults || []);
+      if (error.code === "needs-consent" && !yes) consent(result, () => send(form, true));
+    }
+  }
+
+  // Offers to go on although the release could do more than before.
+  function consent(result, goOn) {
+    const button = make("button", "Allow it and go on");
+    button.type = "button";
+    button.addEventListener("click", goOn, { once: true });
+    result.append(" ", button);
+    button.focus();
+  }
+
+  document.addEventListener("submit", async (event) => {
+    const form = event.target;
+    if (form.dataset.deploy !== undefined) {
+      event.preventDefault();
+      deploy(form, false);
+    } else if (form.dataset.api) {
+      event.preventDefault();
+      const button = event.submitter || find("button", form);
+      if (!isSure(form, button)) return;
+      button.disabled = true;
+      await send(form, false);
+      button.disabled = false;
+      disarm(form, button);
+    }
+  });
+
+  // What was said before the page was loaded again.
+  const said = sessionStorage.getItem("said");
+  if (said) {
+    sessionStorage.removeItem("said");
+    say(find("[data-result]:not(form)"), said, "good");
+  }
+
+  // The faults of a manifest; each leads to its line and column.
+  function showFaults(form, faults) {
+    const place = find("[data-faults]", form);
+    const text = find("textarea", form);
+    if (!place || !text) return;
+    const list = make("ul", null, "faults");
+    for (const fault of faults) {
+      const button = make("button", `line ${fault.line}, column ${fault.column}: ${fault.reason}`);
+      button.type = "button";
+      button.addEventListener("click", () => {
+        const lines = text.value.split("\n");
+        const before = lines.slice(0, fault.line - 1).reduce((sum, line) => sum + line.length + 1, 0);
+        const at = before + fault.column - 1;
+        text.focus();
+        text.setSelectionRange(at, before + (lines[fault.line - 1] || "").length);
+      });
+      const item = make("li");
+      item.append(button);
+      list.append(item);
+    }
+    place.replaceChildren(...(faults.length ? [list] : []));
+  }
+
+  // Two inputs for one value, such as a slider and a number.
+  document.addEventListener("input", (event) => {
+    const twin = event.target.dataset?.twin;
+    if (twin) document.getElementById(twin).value = event.target.value;
+  });
+
+  // --- Deploys.
+
+  const STEPS = [
+    ["upload", "The component is uploaded"],
+    ["check", "It is a window"],
+    ["compile", "It is compiled"],
+    ["try", "An instance has started"],
+    ["record", "The release is on disk"],
+    ["swap", "The release gets requests"],
+    ["drain", "The release before has ended its requests"],
+  ];
+
+  function drawSteps(list, done) {
+    const items = STEPS.filter(([step]) => step !== "drain" || done.has("drain")).map(([step, title]) => {
+      const item = make("li", done.has(step) ? `✓ ${title}` : title);
+      item.dataset.step = step;
+      if (done.has(step)) {
+        item.dataset.done = "";
+        if (done.get(step)) item.append(make("span", done.get(step), "hint"));
+      }
+      return item;
+    });
+    list.hidden = false;
+    list.replaceChildren(...items);
+  }
+
+  async function deploy(form, yes) {
+    const result = find("[data-result]", form);
+    const list = find("[data-steps]", form);
+    const button = find("button.main", form);
+    const difference = find("[data-difference]", form);
+    const file = find("input[type=file]", form).files[0];
+    const data = new FormData(form);
+    const value = (name) => String(data.get(name) ?? "").trim();
+    const name = form.dataset.name || value("name");
+    const query = new URLSearchParams();
+    if (yes) query.set("yes", "true");
+    if (value("probe")) query.set("probe", value("probe"));
+    if (value("canary")) query.set("canary", `${value("canary")}%`);
+    if (data.has("fallback")) query.set("fallback", "true");
+    const headers = { accept: "application/x-ndjson", "content-type": "application/wasm" };
+    if (value("by")) headers["x-hms-deployer"] = value("by");
+    const done = new Map();
+    difference.hidden = true;
+    drawSteps(list, done);
+    say(result, "Uploading …");
+    button.disabled = true;
+    try {
+      const url = `/ui/api/windows/${encodeURIComponent(name)}?${query}`;
+      const answer = await fetch(url, { method: "PUT", body: file, headers });
+      if (answer.status === 401) signedOut();
+      if (!answer.ok) throw new Refusal(answer.status, await answer.json().catch(() => ({})));
+      done.set("upload", "");
+      drawSteps(list, done);
+      for await (const line of lines(answer.body)) deployLine(form, line, done);
+    } catch (error) {
+      const text = error instanceof TypeError ? "The host cannot be reached." : error.message;
+      say(result, text, "bad");
+      if (error.code === "needs-consent" && !yes) {
+        const why = make("div", null, "difference");
+        why.append(make("p", error.message));
+        say(result, "The release could do more than before. Nothing has changed yet.", "odd");
+        difference.hidden = false;
+        if (!find(".difference", difference)) difference.append(why);
+        consent(result, () => deploy(form, true));
+      }
+    }
+    button.disabled = false;
+  }
+
+  // The JSON values of a stream, one a line.
+  async function* lines(body) {
+    const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    for (;;) {
+      const { done, value } = await reader.read();
+      const parts = (rest + (value || "")).split("\n");
+      rest = done ? "" : parts.pop();
+      for (const part of parts) if (part.trim()) yield JSON.parse(part);
+      if (done) return;
+    }
+  }
+
+  function deployLine(form, line, done) {
+    const result = find("[data-result]", form);
+    const list = find("[data-steps]", form);
+    if (line.problem) throw new Refusal(line.problem.status, line.problem);
+    if (line.step) {
+      done.set(line.step, `${line.ms.toFixed(line.ms < 10 ? 1 : 0)} ms`);
+      drawSteps(list, done);
+      say(result, "Deploying …");
+    } else if (line.waiting) {
+      say(result, `Waiting for ${line.waiting}: ${line.ahead} before it …`);
+    } else if (line.difference) {
+      showDifference(form, line.difference);
+    } else if (line.deployed) {
+      deployed(form, line.deployed, done);
+    }
+  }
+
+  function showDifference(form, difference) {
+    const place = find("[data-difference]", form);
+    const box = make("div", null, "difference");
+    box.append(make("h3", `Compared with release ${difference.live}`));
+    const list = make("ul");
+    const groups = [["May now", difference.capabilities?.gained], ["May no longer", difference.capabilities?.lost],
+      ["Imports now", difference.imports?.gained], ["Imports no longer", difference.imports?.lost],
+      ["Exports now", difference.exports?.gained], ["Exports no longer", difference.exports?.lost]];
+    for (const [title, names] of groups) for (const name of names || []) list.append(make("li", `${title}: ${name}`));
+    for (const note of difference.notes || []) list.append(make("li", note));
+    list.append(make("li", `Size: ${difference.size[0]} bytes before, ${difference.size[1]} now`));
+    box.append(list);
+    place.hidden = false;
+    place.replaceChildren(box);
+  }
+
+  async function deployed(form, what, done) {
+    const result = find("[data-result]", form);
+    const list = find("[data-steps]", form);
+    const { number } = what.release;
+    const text = what.canary ? `Release ${number} gets ${what.canary} of the requests.` : `Release ${number} is live.`;
+    say(result, text, "good");
+    if (!form.dataset.name) {
+      const link = make("a", `Window ${what.window}`);
+      link.href = `/ui/windows/${encodeURIComponent(what.window)}`;
+      result.append(" ", link);
+    }
+    form.reset();
+    // The last step goes on by itself: watch it until the old release has no requests.
+    for (let look = 0; what.replaced && look < 60; look += 1) {
+      const status = await ask("GET", `/windows/${encodeURIComponent(what.window)}`).catch(() => null);
+      const draining = status?.window.draining.some((old) => old.number === what.replaced);
+      if (status && !draining) {
+        done.set("drain", "");
+        drawSteps(list, done);
+        return;
+      }
+      await new Promise((over) => setTimeout(over, 500));
+    }
+  }
+
+  for (const drop of all("[data-drop]")) {
+    const input = find("input[type=file]", drop);
+    const over = (is) => (event) => {
+      event.preventDefault();
+      drop.classList.toggle("over", is);
+    };
+    drop.addEventListener("dragover", over(true));
+    drop.addEventListener("dragleave", over(false));
+    drop.addEventListener("drop", (event) => {
+      over(false)(event);
+      if (!event.dataTransfer.files.length) return;
+      input.files = event.dataTransfer.files;
+      if (drop.closest("form").checkValidity()) drop.closest("form").requestSubmit();
+    });
+  }
+
+  // --- The log of a window.
+
+  const MAX_LINES = 2000;
+  const log = find("[data-log]");
+  if (log) {
+    const pause = find("[data-log-pause]");
+    const filter = find("[data-log-filter]");
+    const count = find("[data-log-count]");
+    let held = [];
+    const isPaused = () => pause.getAttribute("aria-pressed") === "true";
+    const fits = (line) => line.textContent.toLowerCase().includes(filter.value.toLowerCase());
+
+    const draw = (line) => {
+      const row = make("p", null, line.level || "");
+      const time = make("time", line.at.replace("T", " ").replace(/\.\d+/, "").replace("Z", ""));
+      time.dateTime = line.at;
+      row.append(time);
+      if (line.level) row.append(make("span", line.level, "level"));
+      row.append(line.text);
+      row.hidden = !fits(row);
+      return row;
+    };
+    const append = (lines) => {
+      const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+      log.append(...lines.map(draw));
+      while (log.childElementCount > MAX_LINES) log.firstElementChild.remove();
+      if (atEnd) log.scrollTop = log.scrollHeight;
+    };
+    const showCount = () => {
+      count.textContent = isPaused() ? `Paused: ${held.length} new lines` : "";
+    };
+    find("#live").addEventListener("log", (event) => {
+      const { first, lines } = JSON.parse(event.detail.data);
+      if (first && !isPaused()) log.replaceChildren();
+      if (isPaused()) held = held.concat(first && log.childElementCount ? [] : lines).slice(-MAX_LINES);
+      else append(lines);
+      showCount();
+    });
+    pause.addEventListener("click", () => {
+      pause.setAttribute("aria-pressed", String(!isPaused()));
+      pause.textContent = isPaused() ? "Go on" : "Pause";
+      if (!isPaused()) append(held.splice(0));
+      showCount();
+    });
+    filter.addEventListener("input", () => {
+      for (const row of log.children) row.hidden = !fits(row);
+    });
+  }
+
+  // --- Values of a store, masked until they are asked for.
+
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("[data-store]");
+    if (!button) return;
+    const place = button.nextElementSibling;
+    if (button.getAttribute("aria-expanded") === "true") {
+      place.hidden = true;
+      place.textContent = "";
+      button.textContent = "Show";
+      button.setAttribute("aria-expanded", "false");
+      return;
+    }
+    const query = new URLSearchParams({ bucket: button.dataset.bucket, key: button.dataset.key });
+    try {
+      const value = await ask("GET", `${button.dataset.store}?${query}`);
+      place.textContent = value.text ?? hex(value.base64);
+      if (value.cut) place.textContent += `\n… ${value.bytes} bytes in all`;
+    } catch (error) {
+      place.textContent = error.message;
+    }
+    place.hidden = false;
+    button.textContent = "Hide";
+    button.setAttribute("aria-expanded", "true");
+  });
+
+  const hex = (base64) => [...atob(base64)].map((byte) => byte.charCodeAt(0).toString(16).padStart(2, "0")).join(" ");
+
+  // --- Plots.
+
+  const plots = find("[data-plots]");
+  if (plots && window.uPlot) {
+    const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    const kept = [];
+    const drawn = [];
+    const clock = (at) => new Date(at * 1000).toISOString().slice(11, 16);
+
+    const kinds = {
+      rate: [["Requests/s", "--strong", (point) => point.rate], ["Errors/s", "--bad", (point) => point.failures]],
+      latency: [["p50", "--good", (point) => point.p50], ["p99", "--odd", (point) => point.p99]],
+    };
+    const dataOf = (kind) => [kept.map((point) => point.at), ...kinds[kind].map(([, , read]) => kept.map(read))];
+
+    const draw = () => {
+      for (const plot of drawn.splice(0)) plot.destroy();
+      for (const place of all("[data-plot]", plots)) {
+        const axis = { stroke: color("--soft"), grid: { stroke: color("--line"), width: 1 }, ticks: { stroke: color("--line") } };
+        const series = kinds[place.dataset.plot].map(([label, name]) => ({
+          label, stroke: color(name), width: 2, spanGaps: true, value: (_, value) => (value == null ? "–" : value.toFixed(1)),
+        }));
+        const options = {
+          width: place.clientWidth, height: 200, tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
+          series: [{ label: "UTC", value: (_, at) => (at == null ? "–" : new Date(at * 1000).toISOString().slice(11, 19)) }, ...series],
+          axes: [{ ...axis, size: 32, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 60 }],
+          scales: { y: { range: (_, low, high) => [0, Math.max(high || 0, 1)] } }, cursor: { drag: { x: false, y: false } },
+        };
+        const plot = new uPlot(options, dataOf(place.dataset.plot), place);
+        plot.kind = place.dataset.plot;
+        drawn.push(plot);
+      }
+    };
+
+    const minutes = () => {
+      const rows = new Map();
+      for (const point of kept) {
+        const minute = Math.floor(point.at / 60);
+        const row = rows.get(minute) || { points: 0, rate: 0, failures: 0, p50: [], p99: [] };
+        row.points += 1;
+        row.rate += point.rate;
+        row.failures += point.failures;
+        if (point.p50 != null) row.p50.push(point.p50);
+        if (point.p99 != null) row.p99.push(point.p99);
+        rows.set(minute, row);
+      }
+      const ms = (value) => (Number.isFinite(value) ? `${value.toFixed(1)} ms` : "–");
+      const lines = [...rows].sort((a, b) => b[0] - a[0]).map(([minute, row]) => {
+        const line = make("tr");
+        const head = make("th", clock(minute * 60));
+        head.scope = "row";
+        const mean = row.p50.reduce((sum, value) => sum + value, 0) / row.p50.length;
+        const cells = [(row.rate / row.points).toFixed(1), (row.failures / row.points).toFixed(1), ms(mean), ms(Math.max(...row.p99))];
+        line.append(head, ...cells.map((text) => make("td", text, "number")));
+        return line;
+      });
+      find("[data-plot-table] tbody", plots).replaceChildren(...lines);
+    };
+
+    find("#live").addEventListener("series", (event) => {
+      const { first, points } = JSON.parse(event.detail.data);
+      if (first) kept.length = 0;
+      kept.push(...points);
+      const oldest = (kept.at(-1)?.at ?? 0) - 15 * 60;
+      while (kept.length && kept[0].at < oldest) kept.shift();
+      if (!drawn.length) draw();
+      for (const plot of drawn) plot.setData(dataOf(plot.kind));
+      minutes();
+    });
+    let resized;
+    window.addEventListener("resize", () => {
+      clearTimeout(resized);
+      resized = setTimeout(draw, 200);
+    });
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  }
+})();

@@ -1,0 +1,175 @@
+//! Who is signed in. Sessions are in memory only: they end with the host.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use std::collections::VecDeque;
+use std::time::Duration;
+use subtle::{Choice, ConstantTimeEq};
+use tokio::time::Instant;
+
+/// How long a session lasts. 12 h: a working day.
+pub(crate) const LIFE: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// Sessions at once. 32: operators and their browsers; the oldest gives way.
+const MAX_SESSIONS: usize = 32;
+
+/// Wrong tokens in a minute, of everybody together. 10: people mistype, and a token cannot be
+/// guessed anyway. Those who are signed in, and the admin API, do not notice.
+const MAX_WRONG: usize = 10;
+const WRONG_PERIOD: Duration = Duration::from_secs(60);
+
+struct Session {
+    /// SHA-256 of its ID: memory does not hold what a cookie says.
+    digest: [u8; 32],
+    /// SHA-256 of the token that it was begun with. A new token ends it.
+    credential: [u8; 32],
+    ends: Instant,
+}
+
+/// The sessions, oldest first.
+#[derive(Default)]
+pub(crate) struct Sessions(Mutex<VecDeque<Session>>);
+
+impl Sessions {
+    /// Begins a session. Returns its ID of 256 random bits.
+    ///
+    /// # Errors
+    /// If there are no random numbers.
+    pub(crate) fn begin(&self, credential: [u8; 32]) -> Result<String, getrandom::Error> {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes)?;
+        let id = URL_SAFE_NO_PAD.encode(bytes);
+        let now = Instant::now();
+        let mut all = self.0.lock();
+        all.retain(|session| session.ends > now && session.credential == credential);
+        while all.len() >= MAX_SESSIONS {
+            all.pop_front();
+        }
+        all.push_back(Session {
+            digest: Sha256::digest(&id).into(),
+            credential,
+            ends: now + LIFE,
+        });
+        Ok(id)
+    }
+
+    /// Whether one of `ids` is a session that was begun with this credential and is not over.
+    pub(crate) fn knows<'a>(
+        &self,
+        ids: impl Iterator<Item = &'a str>,
+        credential: [u8; 32],
+    ) -> bool {
+        let now = Instant::now();
+        let all = self.0.lock();
+        let mut known = Choice::from(0);
+        for id in ids {
+            let digest: [u8; 32] = Sha256::digest(id).into();
+            for session in all.iter().filter(|session| session.ends > now) {
+                known |= digest.ct_eq(&session.digest) & credential.ct_eq(&session.credential);
+            }
+        }
+        known.into()
+    }
+
+    /// Ends the sessions with these IDs.
+    pub(crate) fn end<'a>(&self, ids: impl Iterator<Item = &'a str>) {
+        let mut all = self.0.lock();
+        for id in ids {
+            let digest: [u8; 32] = Sha256::digest(id).into();
+            all.retain(|session| session.digest != digest);
+        }
+    }
+}
+
+/// Wrong tokens of late. Each attempt counts as wrong until it was right, so that many at once are
+/// bounded too.
+#[derive(Default)]
+pub(crate) struct Attempts(Mutex<VecDeque<Instant>>);
+
+impl Attempts {
+    /// Begins an attempt.
+    ///
+    /// # Errors
+    /// How long there will be none.
+    pub(crate) fn begin(&self) -> Result<(), Duration> {
+        let now = Instant::now();
+        let mut all = self.0.lock();
+        all.retain(|at| now.duration_since(*at) < WRONG_PERIOD);
+        match all.front() {
+            Some(oldest) if all.len() >= MAX_WRONG => {
+                Err(WRONG_PERIOD.saturating_sub(now.duration_since(*oldest)))
+            }
+            _ => {
+                all.push_back(now);
+                Ok(())
+            }
+        }
+    }
+
+    /// The last attempt was right.
+    pub(crate) fn was_right(&self) {
+        self.0.lock().pop_back();
+    }
+}
+
+/// What is said to one who has to wait.
+pub(crate) fn too_many(wait: Duration) -> String {
+    let seconds = wait.as_secs() + 1;
+    format!("Too many wrong tokens were given. Try again in {seconds} s.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: [u8; 32] = [1; 32];
+    const OTHER: [u8; 32] = [2; 32];
+
+    fn one(id: &str) -> std::iter::Once<&str> {
+        std::iter::once(id)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn session_ends_after_its_life_at_the_sign_out_and_with_its_token() {
+        let sessions = Sessions::default();
+        let id = sessions.begin(TOKEN).unwrap();
+        assert_eq!(id.len(), 43);
+        assert!(sessions.knows(one(&id), TOKEN));
+        assert!(sessions.knows(["forged", &id].into_iter(), TOKEN));
+        assert!(!sessions.knows(one("forged"), TOKEN) && !sessions.knows(one(""), TOKEN));
+        assert!(!sessions.knows(one(&id), OTHER), "the token was replaced");
+        tokio::time::advance(LIFE).await;
+        assert!(!sessions.knows(one(&id), TOKEN));
+        let id = sessions.begin(TOKEN).unwrap();
+        sessions.end(one(&id));
+        assert!(!sessions.knows(one(&id), TOKEN));
+    }
+
+    #[tokio::test]
+    async fn oldest_session_gives_way_to_a_new_one() {
+        let sessions = Sessions::default();
+        let ids: Vec<_> = (0..=MAX_SESSIONS)
+            .map(|_| sessions.begin(TOKEN).unwrap())
+            .collect();
+        assert!(!sessions.knows(one(&ids[0]), TOKEN));
+        assert!(ids[1..].iter().all(|id| sessions.knows(one(id), TOKEN)));
+        assert_eq!(sessions.0.lock().len(), MAX_SESSIONS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wrong_tokens_are_bounded_and_right_ones_are_not_counted() {
+        let attempts = Attempts::default();
+        for _ in 0..100 {
+            attempts.begin().unwrap();
+            attempts.was_right();
+        }
+        for _ in 0..MAX_WRONG {
+            attempts.begin().unwrap();
+        }
+        assert_eq!(attempts.begin(), Err(WRONG_PERIOD));
+        tokio::time::advance(WRONG_PERIOD).await;
+        assert_eq!(attempts.begin(), Ok(()));
+    }
+}
