@@ -194,7 +194,8 @@ async fn collector_sees_a_request_as_one_tree_and_a_forged_traceparent_as_a_link
     }
 
     // A deploy is a trace with a span for each step.
-    host.deploy("prober", &guest("hello-wasip3").await).await;
+    host.deploy("prober", &hms_harness::guest("hello-wasip3").await)
+        .await;
     let path = KeyValue::text("hms.window", "prober");
     let deploy = eventually("the deploy is there", || async {
         let spans = collector.0.lock().unwrap().clone();
