@@ -8,7 +8,7 @@ use hms_harness::http::send;
 use hms_harness::{Host, eventually};
 use http::Method;
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -309,7 +309,9 @@ impl Drop for Browser {
                 "DELETE /session/{} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n",
                 self.session
             );
-            let _ = stream.read_to_end(&mut Vec::new());
+            // The driver keeps the connection open: its first line says that the session is over.
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(10)));
+            let _ = BufReader::new(stream).read_line(&mut String::new());
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
