@@ -41,12 +41,15 @@ const OF_LANGUAGE: [&str; 9] = [
     "panic_",
 ];
 
-/// Where the source of libraries is, as debug information has it.
-const LIBRARY_PATHS: [&str; 4] = [
+/// Where the source of libraries is, as debug information has it. The last two are our own crate in
+/// a clone.
+const LIBRARY_PATHS: [&str; 6] = [
     "/rustc/",
     "/.cargo/registry/",
     "/.cargo/git/",
     "/library/std/",
+    "/sdk/src/",
+    "/sdk/rust/src/",
 ];
 
 /// A function that was at work.
