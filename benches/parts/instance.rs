@@ -23,7 +23,7 @@ fn fresh(bencher: Bencher, guest: &str) {
     let wasm = std::fs::read(runtime.block_on(guests::path(guest))).expect("a component");
     let folder = tempfile::tempdir().expect("a folder");
     let native = folder.path().join("native");
-    let compiled = precompile(&wasm).expect("it compiles");
+    let compiled = precompile(&wasm, false).expect("it compiles");
     native::write(&native, guest, &compiled).expect("a file");
     let engine = Runtime::new(&EngineConfig::default()).expect("an engine");
     let limits = Arc::new(ArcSwap::from_pointee(WindowLimits::default()));
