@@ -21,7 +21,7 @@ impl Hosts {
 
     /// # Errors
     /// The refusal of a request for another name.
-    pub(crate) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Response<Body>> {
+    pub(crate) fn check(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Box<Response<Body>>> {
         let mut fields = headers.get_all(header::HOST).iter();
         let (field, more) = (fields.next(), fields.next());
         let shown = field.and_then(|host| host.to_str().ok());
@@ -32,11 +32,11 @@ impl Hosts {
         };
         match host.is_some_and(|host| self.allows(host)) {
             true => Ok(()),
-            false => Err(reply::problem(
+            false => Err(Box::new(reply::problem(
                 StatusCode::MISDIRECTED_REQUEST,
                 "this name is not one of the dashboard: use its address or localhost, or name it \
                  with --admin-host",
-            )),
+            ))),
         }
     }
 
@@ -71,7 +71,7 @@ fn without_port(host: &str) -> &str {
 ///
 /// # Errors
 /// The refusal.
-pub(crate) fn check_same_origin(headers: &HeaderMap) -> Result<(), Response<Body>> {
+pub(crate) fn check_same_origin(headers: &HeaderMap) -> Result<(), Box<Response<Body>>> {
     let text = |name: header::HeaderName| -> Option<&str> {
         headers.get(name).map(HeaderValue::to_str)?.ok()
     };
@@ -85,10 +85,10 @@ pub(crate) fn check_same_origin(headers: &HeaderMap) -> Result<(), Response<Body
     };
     match same {
         true => Ok(()),
-        false => Err(reply::problem(
+        false => Err(Box::new(reply::problem(
             StatusCode::FORBIDDEN,
             "this request does not come from a page of the dashboard",
-        )),
+        ))),
     }
 }
 

@@ -127,7 +127,7 @@ impl Dashboard {
     /// Decides what `request` comes to. Everything that needs no session is answered here.
     pub async fn enter(&self, api: Arc<dyn AdminApi>, request: Request<Body>) -> Entered {
         if let Err(refusal) = self.hosts.check(request.headers(), request.uri()) {
-            return Entered::Answered(refusal);
+            return Entered::Answered(*refusal);
         }
         let path = request.uri().path().to_owned();
         let (get, post) = (is_get(request.method()), request.method() == Method::POST);
@@ -138,7 +138,7 @@ impl Dashboard {
             return Entered::Answered(self.assets.answer(name, request.headers()));
         }
         if !get && let Err(refusal) = guard::check_same_origin(request.headers()) {
-            return Entered::Answered(refusal);
+            return Entered::Answered(*refusal);
         }
         let credential = api.credential().await;
         match &*path {

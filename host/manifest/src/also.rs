@@ -115,7 +115,14 @@ mod tests {
             dir.path().join("two"),
         );
         write(&main, "fees.yaml", "fees");
-        let set = ManifestSet::<Sample>::load(&main, None, 10, ManifestMetrics::default(), |_| {});
+        let set = ManifestSet::<Sample>::load(
+            &main,
+            None,
+            10,
+            ManifestMetrics::default(),
+            |_| Vec::new(),
+            |_| {},
+        );
         write(&one, "permits.yaml", "permits");
         write(&one, "fees.yml", "other");
         // The folder itself and a missing one change nothing.

@@ -149,7 +149,7 @@ impl InFlight {
     }
 
     /// With an end to how long whoever asks waits for its answer to begin, if there is one.
-    pub(super) fn to_begin_by(mut self, begin_by: Option<std::time::Instant>) -> Self {
+    pub(super) fn beginning_by(mut self, begin_by: Option<std::time::Instant>) -> Self {
         self.begin_by = begin_by.map(Instant::from_std);
         self
     }

@@ -345,7 +345,7 @@ impl Instances {
         let (lease, permit) = (Box::new(lease) as Held, Box::new(permit) as Held);
         let in_flight = InFlight::new(lease, permit, wall_time).within(left);
         let in_flight = in_flight.noted_in(&call.spans);
-        let in_flight = in_flight.to_begin_by(call.begin_by);
+        let in_flight = in_flight.beginning_by(call.begin_by);
         let in_flight = match call.calling_window() {
             Some(_) => in_flight.of_a_window(),
             None => in_flight,

@@ -88,12 +88,7 @@ impl Banner {
         let mut text = String::from("\nto try:\n");
         let mut routes = self.folders.routes();
         routes.truncate(MAX_ROUTES);
-        let asks = |route: &LiveRoute| {
-            route
-                .plugins
-                .iter()
-                .any(|plugin| plugin.to_string() == "auth")
-        };
+        let asks = |route: &LiveRoute| route.plugins.iter().any(|plugin| plugin == "auth");
         if routes.iter().any(asks) {
             let scopes = self.folders.scopes().into_iter();
             let scopes: String = scopes.map(|scope| format!(" --scope {scope}")).collect();

@@ -183,7 +183,7 @@ async fn answer_is_to_begin_in_time_without_the_waits_for_the_client() {
     let begin_by = Instant::now() + SHORT;
     let in_flight = Arc::into_inner(short(false)).unwrap();
     assert_eq!(in_flight.begin_by(Instant::now()), None);
-    let in_flight = Arc::new(in_flight.to_begin_by(Some(begin_by.into_std())));
+    let in_flight = Arc::new(in_flight.beginning_by(Some(begin_by.into_std())));
     assert_eq!(in_flight.begin_by(Instant::now()), Some(begin_by));
     asks(&in_flight, true);
     tokio::time::advance(SHORT).await;
