@@ -55,7 +55,7 @@ async fn broken_component_is_refused_with_its_reason_and_the_old_release_serves(
     browser.go(&host, "/ui/windows/w").await;
     deploy(&browser, &broken).await;
     browser.see(".result.bad", "refused").await;
-    assert_eq!(host.get("/w/").await.status, 200);
+    assert_eq!(host.get("/w/now").await.status, 200);
     assert_eq!(host.window("w").await.live.unwrap().number, 1);
 }
 
@@ -125,7 +125,7 @@ async fn rollback_takes_two_clicks_and_fails_no_request() {
         tokio::spawn(async move {
             let mut seen = Vec::new();
             while !over.load(Relaxed) {
-                let answer = host.get("/w/").await;
+                let answer = host.get("/w/now").await;
                 assert_eq!(answer.status, 200);
                 seen.push(answer.text());
             }
