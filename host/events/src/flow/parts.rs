@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ref {
     pub source: usize,
-    /// Which log of the source: another one after each [`Flow::reset`]. 0 for parked events.
+    /// Which log of the source: another one after each `Flow::reset`. 0 for parked events.
     pub(super) log: u32,
     pub sequence: u64,
     pub origin: Origin,
