@@ -62,7 +62,7 @@ impl GrantsFolder {
             kept,
             MAX_FILES,
             metrics.manifests,
-            move |file: &GrantsFile| named.faults(&file.named),
+            move |name: &str, file: &GrantsFile| named.of_file(name).faults(&file.named),
             move |files| serve.serve(files),
         );
         GrantsFolder {

@@ -120,7 +120,7 @@ mod tests {
             None,
             10,
             ManifestMetrics::default(),
-            |_| Vec::new(),
+            |_, _| Vec::new(),
             |_| {},
         );
         write(&one, "permits.yaml", "permits");

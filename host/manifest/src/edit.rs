@@ -92,7 +92,7 @@ impl<M: Manifest> ManifestSet<M> {
             let reason = format!("it is larger than {MAX_MANIFEST_BYTES} bytes");
             return Err(EditError::Refused(vec![Fault::whole(reason)]));
         }
-        parse(self.check(), name, text).map_err(EditError::Refused)
+        parse(self.check(), &format!("{name}.yaml"), text).map_err(EditError::Refused)
     }
 
     /// Checks `text` and makes it the manifest `name`; live when this returns. Whether the file is

@@ -10,18 +10,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-/// What is wrong with a manifest that its text alone does not show. It holds up what is live for as
-/// long as it takes.
-pub(super) type Check<M> = Arc<dyn Fn(&M) -> Vec<Fault> + Send + Sync>;
+/// What is wrong with the manifest of a file that its text alone does not show. It holds up what is
+/// live for as long as it takes.
+pub(super) type Check<M> = Arc<dyn Fn(&str, &M) -> Vec<Fault> + Send + Sync>;
 
-/// Reads the text of the manifest `name`, and has it checked.
+/// Reads the text of `file`, and has it checked.
 pub(super) fn parse<M: Manifest>(
     check: &Check<M>,
-    name: &str,
+    file: &str,
     text: &str,
 ) -> Result<M, Vec<Fault>> {
-    let manifest = M::parse(name, text)?;
-    match check(&manifest) {
+    let manifest = M::parse(name_of(file), text)?;
+    match check(file, &manifest) {
         faults if faults.is_empty() => Ok(manifest),
         faults => Err(faults),
     }
@@ -101,7 +101,7 @@ impl<M: Manifest> Files<M> {
             return false;
         }
         for (file, text) in &self.kept {
-            let wanted = parse(&self.check, name_of(file), text).map(Arc::new);
+            let wanted = parse(&self.check, file, text).map(Arc::new);
             let entry = Entry::new(Some(text.as_str().into()), wanted, None);
             self.by_name.insert(file.clone(), entry);
         }
@@ -229,7 +229,7 @@ impl<M: Manifest> Files<M> {
             let (text, wanted) = match found.content {
                 Content::Unchanged => continue,
                 Content::Text(text) => {
-                    let wanted = parse(&self.check, name_of(&file), &text).map(Arc::new);
+                    let wanted = parse(&self.check, &file, &text).map(Arc::new);
                     (Some(text.into()), wanted)
                 }
                 Content::Bad(reason) | Content::Beyond(reason) => {
@@ -245,7 +245,7 @@ impl<M: Manifest> Files<M> {
             }
             let entry = self.by_name.entry(file).or_insert_with_key(|file| {
                 changed = true;
-                let live = kept.and_then(|text| parse(&self.check, name_of(file), &text).ok());
+                let live = kept.and_then(|text| parse(&self.check, file, &text).ok());
                 Entry::new(text.clone(), wanted.clone(), live.map(Arc::new))
             });
             changed |= entry.text != text || entry.wanted.as_ref().err() != wanted.as_ref().err();
@@ -291,7 +291,7 @@ impl<M: Manifest> Files<M> {
 /// name, or is gone.
 pub fn check_file<M: Manifest>(path: &Path) -> Option<Vec<FileStatus<M>>> {
     let (name, found) = folder::read_one(path)?;
-    let mut files = Files::new(Arc::new(|_: &M| Vec::new()), BTreeMap::new());
+    let mut files = Files::new(Arc::new(|_: &str, _: &M| Vec::new()), BTreeMap::new());
     files.take_in(Listing {
         folder: FolderId::default(),
         files: BTreeMap::from([(name, found)]),

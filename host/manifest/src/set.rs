@@ -54,15 +54,16 @@ impl<M: Manifest> ManifestSet<M> {
     /// Reads the folder, and of it at most so many manifests. Bad files are said in the log and in
     /// [`ManifestSet::status`], as are those beyond the bound; the rest serves. With `kept`, a file
     /// that is bad at the start serves as it was when it was good, and so do all files where the
-    /// folder cannot be read or has no manifest. `check` says what is wrong with a manifest beside
-    /// its text, and is to be quick: the folder waits for it. `serve` is given what serves, by file, before this
-    /// returns and whenever that may have changed; it must not call the set.
+    /// folder cannot be read or has no manifest. `check` is given a file's name and its manifest,
+    /// says what is wrong with it beside its text, and is to be quick: the folder waits for it.
+    /// `serve` is given what serves, by file, before this returns and whenever that may have
+    /// changed; it must not call the set.
     pub fn load(
         dir: impl Into<PathBuf>,
         kept: Option<PathBuf>,
         most: usize,
         metrics: ManifestMetrics,
-        check: impl Fn(&M) -> Vec<Fault> + Send + Sync + 'static,
+        check: impl Fn(&str, &M) -> Vec<Fault> + Send + Sync + 'static,
         serve: impl Fn(BTreeMap<String, Arc<M>>) + Send + Sync + 'static,
     ) -> ManifestSet<M> {
         let dir = dir.into();

@@ -314,3 +314,37 @@ fn file_that_names_one_of_the_data_folder_is_refused_with_its_place() {
     let faults = all.window("payments").current().secret_faults.clone();
     assert!(faults["card-key"].contains("is in the data folder"));
 }
+
+#[test]
+fn file_beside_the_folder_names_files_relative_to_itself_and_none_of_the_data_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let [grants, beside, data] =
+        ["windows", "fees/windows", "fees/data"].map(|it| dir.path().join(it));
+    for folder in [&grants, &beside, &data] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    write_secret(&data.join("admin.token"), "t0ken", 0o600);
+    write_secret(&beside.join("key"), "s3cret", 0o600);
+    let file = |name: &str, secret: &str| {
+        let text = format!("secrets: {{key: {{file: {secret}}}}}\n");
+        fs::write(beside.join(name), text).unwrap();
+    };
+    file("fees.yaml", "key");
+    file("docs.yaml", "../data/admin.token");
+    let all = Arc::<AllGrants>::default();
+    let named = NamedFiles::of(&grants).outside_of(&data);
+    let folder = GrantsFolder::load(named, None, all.clone(), GrantsMetrics::default());
+    folder.files().follow_also(vec![beside.clone()]);
+    assert!(all.window("fees").current().secrets.contains_key("key"));
+    let status = folder.files().status();
+    let docs = status
+        .iter()
+        .find(|it| it.file.ends_with("docs.yaml"))
+        .unwrap();
+    assert!(
+        docs.faults[0].reason.contains("is in the data folder"),
+        "{:?}",
+        docs.faults
+    );
+    assert!(docs.live.is_none());
+}

@@ -30,7 +30,7 @@ impl Set {
         let serving = live.clone();
         let serve = move |now| *serving.lock() = now;
         let metrics = ManifestMetrics::default();
-        let no_more = |_: &Sample| Vec::new();
+        let no_more = |_: &str, _: &Sample| Vec::new();
         let set = ManifestSet::load(dir, kept, most, metrics, no_more, serve);
         let set = Arc::new(set);
         Set { set, live }
