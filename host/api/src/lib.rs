@@ -3,7 +3,8 @@
 //!
 //! [`windows`], [`deploy`], [`limits`], [`routes`], [`grants`], [`keys`], [`events`],
 //! [`requests`] and [`health`] follow the paths of the API; [`files`] is common to routes and grants,
-//! [`change`] is what the answers to all changes have in common, [`problem`] every refusal. docs/admin-api.md shows an example of each, which the tests of this crate read.
+//! [`change`] is what the answers to all changes have in common, [`problem`] every refusal.
+//! docs/admin-api.md shows an example of each, which the tests of this crate read.
 //!
 //! Names on the wire are a contract: scripts use them. A reader ignores fields that it does not
 //! know, so an old client understands a new host. A field that is added later has a default, so a

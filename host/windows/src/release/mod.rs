@@ -3,8 +3,8 @@
 //! [`deploy`] is the one path by which a component becomes a release. It takes an upload from the
 //! [`artifacts`], waits for a compiler in the [`deploy_queue`], shows the [`difference`] to the
 //! live release, runs the [`probe`], and reports each step by [`progress`]. [`mod@file`] deploys a
-//! file on this machine, and [`measured`] counts what came of deploys. [`mod@load`] loads a recorded release, and [`fallback`] returns to an
-//! earlier one automatically.
+//! file on this machine, and [`measured`] counts what came of deploys. [`mod@load`] loads a
+//! recorded release, and [`fallback`] returns to an earlier one automatically.
 //!
 //! [`Release`] is one in memory. A holder of its `Arc` has a lease on it: the window while it is
 //! live, and each request until both its instance and the last byte of its answer are gone. With
