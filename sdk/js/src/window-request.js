@@ -67,7 +67,9 @@ export class WindowRequest extends Request {
   }
 
   cookie(name) {
-    for (const part of (this.headers.get("cookie") ?? "").split(/[;,]/)) {
+    // HTTP/2 may bring them in several fields.
+    const fields = this.headers.raw().filter(([key]) => key === "cookie");
+    for (const part of fields.flatMap(([, value]) => value.split(";"))) {
       const at = part.indexOf("=");
       if (at > 0 && part.slice(0, at).trim() === name) return part.slice(at + 1).trim();
     }

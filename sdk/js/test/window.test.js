@@ -171,3 +171,13 @@ test("window is a function or an object with fetch", async () => {
   assert.equal(window({ word: 2, fetch() { return this.word; } }).fetch(), 2);
   assert.throws(() => window({}), /a window is/);
 });
+
+test("a cookie is found whatever the others hold, and in any field", () => {
+  const headers = new Headers();
+  headers.append("cookie", 'a={"x":1}; prefs=a,session=evil');
+  headers.append("cookie", "session=good; b[]=2");
+  const request = new WindowRequest("GET", "/", headers, null);
+  assert.equal(request.cookie("session"), "good");
+  assert.equal(request.cookie("b[]"), "2");
+  assert.equal(request.cookie("evil"), undefined);
+});

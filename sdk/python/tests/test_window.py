@@ -1,11 +1,12 @@
 """What needs no host."""
 
+import asyncio
 import json
 import textwrap
 
 import pytest
 
-from hms_window import Event, Headers, Problem, Request, Response, Store
+from hms_window import Event, FetchError, Headers, Problem, Request, Response, Store, call
 from hms_window._host import NoHost
 from hms_window.build import reason, uses_transactions
 from hms_window.paging import page
@@ -45,6 +46,25 @@ def test_body_that_is_no_json_or_another_is_400():
         with pytest.raises(Problem) as refused:
             Request(body=body).json(kind)
         assert refused.value.status == 400
+
+
+def test_cookie_is_found_whatever_the_others_hold_and_in_any_field():
+    fields = [("cookie", 'a={"x":1}; path=1; prefs=a,session=evil'), ("cookie", "session=good; b[]=2")]
+    request = Request(headers=Headers(fields))
+    assert (request.cookie("session"), request.cookie("b[]")) == ("good", "2")
+    assert request.cookie("a") == '{"x":1}'
+    assert request.cookie("evil") is None
+
+
+def test_problem_that_quotes_half_a_surrogate_pair_is_sent():
+    sent = Problem.bad_request("no kind '\ud800'").response("r-1")
+    assert json.loads(sent.body)["detail"] == "no kind '?'"
+
+
+def test_path_of_a_call_names_no_other_window():
+    for path in ("-private/x", "@evil/x", ".evil/x"):
+        with pytest.raises(FetchError):
+            asyncio.run(call("docs", path))
 
 
 def test_problem_is_sent_as_rfc_9457_says():

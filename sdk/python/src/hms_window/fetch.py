@@ -98,6 +98,9 @@ async def call(
     if not re.fullmatch("[a-z0-9-]+", window):
         why = "a window's name has lower-case letters, digits and '-'"
         raise FetchError(target, "invalid", why, False)
+    # The same holds for a path such as `-other/x` or `@other/x`.
+    if path[:1] not in ("", "/", "?"):
+        raise FetchError(target, "invalid", "a path begins with /", False)
     url = f"http://hms-svc-{window}{path}"
     grant = f"calls: [{window}]"
     return await _send(url, method, headers, json, body, timeout, target, grant)

@@ -111,5 +111,6 @@ class Problem(Exception):
         if request_id:
             details["request-id"] = request_id
         headers = Headers([("content-type", "application/problem+json"), *self.headers.items()])
-        body = json.dumps(details, ensure_ascii=False, separators=(",", ":")).encode()
-        return Response(self.status, body, headers)
+        # A client's text may have half a surrogate pair, and nothing catches what fails here.
+        text = json.dumps(details, ensure_ascii=False, separators=(",", ":"))
+        return Response(self.status, text.encode(errors="replace"), headers)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, TypeVar, overload
 from urllib.parse import parse_qsl, unquote
 
@@ -84,11 +83,13 @@ class Request:
 
     def cookie(self, name: str) -> str | None:
         """The value of a cookie, if there is one."""
-        try:
-            found = SimpleCookie(self.header("cookie") or "").get(name)
-        except CookieError:
-            return None
-        return found.value if found else None
+        # HTTP/2 may bring them in several fields.
+        for field_ in self.headers.get_all("cookie"):
+            for pair in field_.split(";"):
+                key, is_pair, value = pair.partition("=")
+                if is_pair and key.strip() == name:
+                    return value.strip()
+        return None
 
     @overload
     def param(self, name: str) -> str | None: ...
