@@ -124,6 +124,11 @@ impl Schedules {
     async fn run_due(&self, shared: &Arc<Shared>, window: &str, now: u64) -> bool {
         let mut all_ran = true;
         for (id, spec, record) in self.due(now).filter(|(id, ..)| id.window == window) {
+            // Its file may say something else since the run before it began.
+            let is_as_it_was = |known: &Known| known.spec.as_ref() == Some(&spec);
+            if !self.0.lock().get(&id).is_some_and(is_as_it_was) {
+                continue;
+            }
             if let Err(error) = self.run(shared, &id, &spec, record, now).await {
                 let schedule = &id.name;
                 tracing::warn!(window, schedule, "a run waits: {error}");
@@ -173,11 +178,18 @@ impl Schedules {
             record.last_run_ms = Some(occurrence.at_ms);
         }
         record.last_ms = due.last_ms;
-        self.note(shared, id, record, due.next_ms);
+        self.note(shared, id, record, Some((spec, due.next_ms)));
         Ok(())
     }
 
-    fn note(&self, shared: &Shared, id: &Id, record: ScheduleRecord, next_ms: Option<u64>) {
+    /// Notes what came of a run. `next` is by a spec: one that was edited meanwhile keeps its own.
+    fn note(
+        &self,
+        shared: &Shared,
+        id: &Id,
+        record: ScheduleRecord,
+        next: Option<(&Schedule, Option<u64>)>,
+    ) {
         let mut all = self.0.lock();
         if let Some(known) = all.get_mut(id) {
             if !known.kept || known.record != record {
@@ -185,7 +197,11 @@ impl Schedules {
                 shared.state.put((SCHEDULES.to_owned(), id.key()), &record);
             }
             known.record = record;
-            known.next_ms = next_ms;
+            if let Some((spec, next_ms)) = next
+                && known.spec.as_ref() == Some(spec)
+            {
+                known.next_ms = next_ms;
+            }
         }
     }
 
@@ -205,9 +221,7 @@ impl Schedules {
         };
         record.last_sequence = emit(shared, id, &occurrence, None).await?;
         record.last_run_ms = Some(now);
-        let next = self.each(|known, of, _| (known == id).then_some(of.next_ms));
-        let next = next.into_iter().flatten().next().flatten();
-        self.note(shared, id, record, next);
+        self.note(shared, id, record, None);
         Ok(true)
     }
 }

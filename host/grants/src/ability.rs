@@ -109,15 +109,21 @@ pub fn abilities(imports: &[String], granted: &WindowGrants) -> Vec<Ability> {
     if let Some(import) = http {
         let grants = &granted.grants;
         // What no request reaches is not had: with the earlier entry gone, it would be gained.
-        let unreached = shadowed(granted);
-        let reached = grants.outbound.iter();
-        let reached = reached.filter(|grant| !unreached.iter().any(|of| std::ptr::eq(*of, *grant)));
-        let outbound = reached.map(|grant| Ability {
-            import: import.to_owned(),
-            may: format!("{} ({})", outbound(grant), granted.at(grant.line)),
-            atoms: atoms(grant, &grants.secrets),
-        });
-        abilities.extend(outbound);
+        let mut earlier: Vec<Scope> = Vec::new();
+        for grant in &grants.outbound {
+            let all = scopes(grant);
+            let is_reached = |scope: &&Scope| !earlier.iter().any(|other| other.covers(scope));
+            let reached = all.iter().filter(is_reached).cloned();
+            let atoms = atoms(grant, reached, &grants.secrets);
+            if !atoms.is_empty() {
+                abilities.push(Ability {
+                    import: import.to_owned(),
+                    may: format!("{} ({})", outbound(grant), granted.at(grant.line)),
+                    atoms,
+                });
+            }
+            earlier.extend(all);
+        }
         let calls = grants.calls.iter().map(|grant| Ability {
             import: import.to_owned(),
             may: format!("{} ({})", call(grant), granted.at(grant.line)),
@@ -391,9 +397,14 @@ fn scopes(grant: &OutboundGrant) -> Vec<Scope> {
     scopes
 }
 
-fn atoms(grant: &OutboundGrant, sources: &BTreeMap<String, SecretSource>) -> Vec<Atom> {
+/// What comes with an entry, for those of its `scopes` that requests reach.
+fn atoms(
+    grant: &OutboundGrant,
+    scopes: impl Iterator<Item = Scope>,
+    sources: &BTreeMap<String, SecretSource>,
+) -> Vec<Atom> {
     let mut atoms = Vec::new();
-    for scope in scopes(grant) {
+    for scope in scopes {
         let secrets = secrets(grant).map(|name| {
             let source = sources.get(name).cloned();
             Atom::Secret(scope.clone(), name.clone(), source)

@@ -4,6 +4,7 @@ use crate::{Secret, SecretSource, Secrets};
 use hms_core::printable::printable;
 use hms_disk::files::folder_of;
 use hms_manifest::Fault;
+use parking_lot::Mutex;
 use rustix::fs::OFlags;
 use std::collections::BTreeMap;
 use std::env;
@@ -11,7 +12,7 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Arc, Weak, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub struct NamedFiles {
     folder: PathBuf,
     /// Which folder the data folder is, by whatever path it is reached. None where it is not known.
     data: Option<(PathBuf, FolderId)>,
+    /// A check that was too late, for as long as its disk does not answer.
+    late: Arc<Mutex<Weak<()>>>,
 }
 
 /// Device and inode.
@@ -57,6 +60,7 @@ impl NamedFiles {
         NamedFiles {
             folder: folder.into(),
             data: None,
+            late: Arc::default(),
         }
     }
 
@@ -81,6 +85,7 @@ impl NamedFiles {
         NamedFiles {
             folder,
             data: self.data.clone(),
+            late: self.late.clone(),
         }
     }
 
@@ -155,7 +160,9 @@ impl NamedFiles {
     /// What is wrong with the places of `named`, as far as their disk answers in time: a file that
     /// cannot be looked at now is looked at again when it is read.
     pub(crate) fn faults(&self, named: &[NamedFile]) -> Vec<Fault> {
-        if self.data.is_none() || named.is_empty() {
+        // Whoever reads the files holds up the folder: one disk that hangs costs one wait.
+        let hangs = self.late.lock().strong_count() > 0;
+        if self.data.is_none() || named.is_empty() || hangs {
             return Vec::new();
         }
         let (files, named) = (self.clone(), named.to_vec());
@@ -168,9 +175,17 @@ impl NamedFiles {
                 reason: printable(&reason).into_owned(),
             })
         };
-        // One that is too late is nobody's.
-        thread::spawn(move || done.send(named.iter().filter_map(fault).collect()));
-        checked.recv_timeout(READ_TIME).unwrap_or_default()
+        let waits = Arc::new(());
+        let late = Arc::downgrade(&waits);
+        thread::spawn(move || {
+            let _waits = waits;
+            // One that is too late is nobody's.
+            done.send(named.iter().filter_map(fault).collect::<Vec<_>>())
+        });
+        checked.recv_timeout(READ_TIME).unwrap_or_else(|_| {
+            *self.late.lock() = late;
+            Vec::new()
+        })
     }
 
     /// That `path` leads out of the data folder, or was never in it, once its links are followed.

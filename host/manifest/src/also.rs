@@ -138,6 +138,14 @@ mod tests {
         assert!(refused.faults.is_empty() && text.contains("permits"));
         let fault = set.status()[0].faults[0].to_string();
         assert!(fault.contains("fees.yaml has the same name"), "{fault}");
+        // Whoever names what is there twice means the one that serves.
+        assert_eq!(set.get("fees").unwrap().0.file, "fees.yaml");
+        set.put("fees", "name: fees\nsize: 3KiB\n").unwrap();
+        assert!(
+            fs::read_to_string(one.join("fees.yml"))
+                .unwrap()
+                .contains("1KiB")
+        );
         // A change is written where the file is, and a new file into the folder.
         set.put("permits", "name: permits\nsize: 2KiB\n").unwrap();
         assert!(

@@ -204,7 +204,8 @@ impl<M: Manifest> Files<M> {
 
     /// Notes what was found. Whether anything changed.
     pub(super) fn take_in(&mut self, listing: Listing) -> bool {
-        let has_manifest = listing.has_manifest();
+        let mut names = listing.files.keys();
+        let has_manifest = names.any(|file| is_manifest(file.as_ref()) && !is_beside(file));
         let (folder, found) = (listing.folder, listing.files);
         // What was remembered of files that are gone is to be forgotten.
         let mut changed = !self.kept.is_empty() || std::mem::take(&mut self.stale);
@@ -212,10 +213,12 @@ impl<M: Manifest> Files<M> {
         changed |= !std::mem::replace(&mut self.was_read, true);
         if has_manifest {
             self.folder = Some(folder);
-            // While there is none, the folder may be one that is mounted later, with the files that
-            // were to go.
-            self.withdrawn.retain(|file, _| found.contains_key(file));
         }
+        // While there is none, the folder may be one that is mounted later, with the files that
+        // were to go.
+        let may_come = |file: &str| !has_manifest && !is_beside(file);
+        self.withdrawn
+            .retain(|file, _| found.contains_key(file) || may_come(file));
         self.by_name.retain(|file, _| {
             let kept = found.contains_key(file);
             if !kept {
@@ -271,8 +274,11 @@ impl<M: Manifest> Files<M> {
 
     /// The file of the manifest `name`.
     pub(super) fn file_of(&self, name: &str) -> Option<String> {
-        let mut files = self.by_name.keys();
-        files.find(|file| name_of(file) == name).cloned()
+        let files = self.by_name.iter();
+        let files = files.filter(|(file, _)| name_of(file) == name);
+        // Of several the one that serves: it is what an operator means.
+        let found = files.min_by_key(|(file, entry)| (entry.live.is_none(), is_beside(file)));
+        found.map(|(file, _)| file.clone())
     }
 
     pub(super) fn status_of(&self, file: &str) -> Option<FileStatus<M>> {

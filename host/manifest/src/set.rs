@@ -272,8 +272,11 @@ impl<M: Manifest> ManifestSet<M> {
     /// cannot be read. Does not block.
     pub fn get(&self, name: &str) -> Option<(FileStatus<M>, String)> {
         let shown = self.shown.load();
-        let mut files = shown.files.iter();
-        let status = files.find(|status| name_of(&status.file) == name)?;
+        let files = shown.files.iter();
+        let files = files.filter(|status| name_of(&status.file) == name);
+        // As `Files::file_of`.
+        let status =
+            files.min_by_key(|status| (status.live.is_none(), also::is_beside(&status.file)))?;
         let text = shown.texts.get(&status.file);
         let text = text.map(|text| text.to_string()).unwrap_or_default();
         Some((status.clone(), text))

@@ -66,6 +66,15 @@ fn every_way_to_grow_is_asked_for() {
 }
 
 #[test]
+fn part_of_an_entry_that_an_earlier_one_hid_is_asked_for_when_that_goes() {
+    let later = "  - to: https://a.example\n    methods: [GET, POST]\n    private: [10.0.0.0/8]\n";
+    let both = format!("outbound:\n  - to: https://a.example\n    methods: [GET]\n{later}");
+    let alone = format!("outbound:\n{later}");
+    assert!(asks(&both, &alone).is_some());
+    assert_eq!(asks(&alone, &both), None);
+}
+
+#[test]
 fn no_paths_are_more_than_every_pattern() {
     let every = CARD.replace("/v1/charges/**", "/**");
     let none = CARD.replace("    paths: [/v1/charges/**]\n", "");

@@ -131,7 +131,9 @@ impl Applied {
                     "a secret cannot be read; its last value is used, if there was one"
                 );
             }
-            let is_same = now.grants.secrets.get(secret) == file.grants.secrets.get(secret);
+            // What is named is relative to the folder.
+            let is_same = now.folder == self.named.of_file(name).folder()
+                && now.grants.secrets.get(secret) == file.grants.secrets.get(secret);
             if let Some(last) = now.secrets.get(secret).filter(|_| is_same) {
                 secrets.insert(secret.clone(), last.clone());
             }
