@@ -47,7 +47,7 @@ impl Slot {
 
     /// Says whom it is about. The first one counts.
     pub(super) fn about(&self, detail: impl FnOnce() -> Arc<str>) {
-        self.detail.get_or_init(detail);
+        self.detail.get_or_init(|| short(detail()));
     }
 
     /// It was answered with this status.
@@ -249,6 +249,12 @@ impl SpanLog {
     pub fn finish(&self, mut outline: Outline, slow_from: Duration) -> &Finished {
         cut(&mut outline.path);
         cut(&mut outline.request_id);
+        // Any token is a method, as long as a head may be.
+        let method = outline.method.as_str().as_bytes();
+        let method = method.get(..MAX_TEXT).map(Method::from_bytes);
+        if let Some(Ok(method)) = method {
+            outline.method = method;
+        }
         let duration = self.started.elapsed();
         let slow = match outline.what {
             What::Request | What::Delivery => outline.head.unwrap_or(duration) >= slow_from,
@@ -327,6 +333,15 @@ impl SpanLog {
         slot.begun.store(self.stamp(Instant::now()), Release);
         u8::try_from(index).ok()
     }
+}
+
+/// What fits of a text that is shared.
+fn short(text: Arc<str>) -> Arc<str> {
+    if text.len() <= MAX_TEXT {
+        return text;
+    }
+    let end = text.floor_char_boundary(MAX_TEXT);
+    text.get(..end).unwrap_or_default().into()
 }
 
 /// Keeps what fits.

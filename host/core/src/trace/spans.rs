@@ -229,9 +229,20 @@ mod tests {
     fn long_texts_of_a_record_are_cut() {
         let log = SpanLog::new(Start::new(true));
         let path = format!("/{}", "é".repeat(4000));
-        let outline = Outline { path, ..outline() };
+        let method = Method::from_bytes("A".repeat(60_000).as_bytes()).unwrap();
+        let outline = Outline {
+            path,
+            method,
+            ..outline()
+        };
+        let log = Arc::new(log);
+        let call = Spans::of(log.clone()).begin(SpanKind::Upstream);
+        call.about(|| "A".repeat(60_000).into());
         let finished = log.finish(outline, Duration::from_secs(1));
         assert_eq!(finished.outline.path.len(), MAX_TEXT - 1);
+        assert_eq!(finished.outline.method.as_str().len(), MAX_TEXT);
+        let detail = log.spans().next().unwrap().detail.unwrap();
+        assert_eq!(detail.len(), MAX_TEXT);
     }
 
     #[test]

@@ -206,7 +206,9 @@ impl Call {
         let answered = windows.call(callee, call);
         let answered = match requested.first_byte {
             None => answered.await,
-            Some(timeout) => within(timeout, answered).await?,
+            Some(timeout) => within(timeout, answered)
+                .await
+                .inspect_err(|_| span.fail())?,
         };
         span.note(&answered.outcome);
         drop(span);

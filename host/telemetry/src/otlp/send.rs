@@ -156,8 +156,10 @@ impl Sender {
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT) => {
                 let seconds = head.headers.get(RETRY_AFTER);
-                let seconds = seconds.and_then(|it| it.to_str().ok()?.trim().parse().ok());
-                let wait = Duration::from_secs(seconds.unwrap_or(0));
+                let seconds = seconds.and_then(|it| it.to_str().ok()?.trim().parse::<u64>().ok());
+                // Longer than it is tried is as good as never.
+                let seconds = seconds.unwrap_or(0).min(PATIENCE.as_secs() + 1);
+                let wait = Duration::from_secs(seconds);
                 Err((Failed::Refused(status), Some(wait)))
             }
             status => Err((Failed::Refused(status), None)),

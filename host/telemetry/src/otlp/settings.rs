@@ -137,7 +137,12 @@ fn endpoint(
         scheme.is_some_and(|it| ["http", "https"].contains(&it)) && uri.host().is_some()
     });
     let uri = uri.ok_or_else(|| {
-        format!("{name} is no http or https URL, such as http://127.0.0.1:4318: '{value}'")
+        // What is before an @ may be a password.
+        let shown = match value.contains('@') {
+            true => String::new(),
+            false => format!(": '{value}'"),
+        };
+        format!("{name} is no http or https URL, such as http://127.0.0.1:4318{shown}")
     })?;
     if uri.authority().is_some_and(|it| it.as_str().contains('@')) {
         return Err(format!(
@@ -155,9 +160,13 @@ fn headers(
     let variable = "OTEL_EXPORTER_OTLP_HEADERS";
     pairs(get, variable)?
         .into_iter()
-        .map(|(name, value)| {
-            let header = HeaderName::from_str(&name)
-                .map_err(|_| format!("{variable}: '{name}' is no name of a header field"))?;
+        .enumerate()
+        .map(|(index, (name, value))| {
+            // Not what it is: who writes `name: value` has the value in it.
+            let header = HeaderName::from_str(&name).map_err(|_| {
+                let entry = index + 1;
+                format!("{variable}: entry {entry} has no name of a header field before its =")
+            })?;
             let mut value = HeaderValue::try_from(value).map_err(|_| {
                 format!("{variable}: the value of '{name}' cannot be that of a header field")
             })?;
@@ -206,7 +215,7 @@ fn pairs(
             let (name, value) =
                 pair.ok_or_else(|| format!("{variable}: entry {} is not name=value", index + 1))?;
             let value = decoded(value.trim())
-                .ok_or_else(|| format!("{variable}: '{}' has a broken %", name.trim()))?;
+                .ok_or_else(|| format!("{variable}: entry {} has a broken %", index + 1))?;
             Ok((name.trim().to_owned(), value))
         })
         .collect()
@@ -316,6 +325,8 @@ mod tests {
         for (name, value) in [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:pw@host"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "me:pw@host:4318"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "api-key: s3cret=="),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "zstd"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Releases of a window that are counted apart. 8: the live one, a canary, and those that a person
-/// has rolled back between. Beyond, the counts of the lowest number end.
+/// has rolled back between. Beyond, the counts of the lowest number that
+/// does not serve end.
 const RELEASES: usize = 8;
 
 /// Classes of a status: 1xx to 5xx.
@@ -65,9 +66,16 @@ impl WindowMeasures {
     /// The counts of that release, which go on where it has served before.
     pub(crate) fn release(&self, release: u64, digest: &str) -> Arc<ReleaseMeasures> {
         let mut releases = self.releases.lock();
-        let known = releases.iter().find(|it| it.release == release);
-        if let Some(known) = known {
+        let is_it = |it: &&Arc<ReleaseMeasures>| it.release == release && it.digest == digest;
+        if let Some(known) = releases.iter().find(is_it) {
             return known.clone();
+        }
+        // One that was refused at the end has left its number to this one.
+        releases.retain(|it| it.release != release);
+        if releases.len() >= RELEASES {
+            // One that serves is held by its release: others go first.
+            releases.sort_by_key(|it| (Arc::strong_count(it) > 1, it.release));
+            releases.remove(0);
         }
         let new = Arc::new(ReleaseMeasures {
             release,
@@ -76,10 +84,6 @@ impl WindowMeasures {
             duration: Durations::default(),
         });
         releases.push(new.clone());
-        if releases.len() > RELEASES {
-            releases.sort_by_key(|it| it.release);
-            releases.remove(0);
-        }
         new
     }
 
@@ -142,5 +146,32 @@ mod tests {
         }
         let kept: Vec<_> = measures.releases().iter().map(|it| it.release).collect();
         assert_eq!(kept, [12, 13, 14, 15, 16, 17, 18, 19]);
+    }
+
+    #[test]
+    fn counts_of_what_serves_stay_and_a_number_that_is_given_again_begins_anew() {
+        let measures = WindowMeasures::default();
+        let serving = measures.release(1, "a");
+        for release in 2..20 {
+            measures.release(release, "b");
+        }
+        assert!(Arc::ptr_eq(&serving, &measures.release(1, "a")));
+        measures.release(20, "refused").answered(500);
+        let next = measures.release(20, "another");
+        assert_eq!(
+            (
+                next.digest.as_str(),
+                next.requests().map(|it| it.1).sum::<u64>()
+            ),
+            ("another", 0)
+        );
+        assert_eq!(
+            measures
+                .releases()
+                .iter()
+                .filter(|it| it.release == 20)
+                .count(),
+            1
+        );
     }
 }
