@@ -4,6 +4,7 @@ use hms_harness::http::{Answer, send};
 use hms_harness::{Host, Options, guest};
 use http::Method;
 use std::time::{Duration, Instant};
+use tokio::task::JoinHandle;
 
 const SAME: (&str, &str) = ("sec-fetch-site", "same-origin");
 
@@ -118,6 +119,13 @@ async fn request_from_another_page_or_for_another_name_is_refused() {
         let answer = ask(&host, Method::POST, stop, &headers).await;
         assert_eq!(answer.status, 403, "{headers:?}");
     }
+    // To read costs something as well, and a page of a window comes with the cookie.
+    for path in ["/ui/api/windows", "/ui/live/"] {
+        let headers = [cookie, ("sec-fetch-site", "same-site")];
+        assert_eq!(ask(&host, Method::GET, path, &headers).await.status, 403);
+    }
+    let own = ask(&host, Method::GET, "/ui/api/windows", &[cookie, SAME]).await;
+    assert_eq!(own.status, 200);
     assert_eq!(login(&host, &token(&host), &[elsewhere]).await.status, 403);
     assert_eq!(host.window("w").await.state.as_str(), "open");
     assert_eq!(
@@ -138,6 +146,47 @@ async fn request_from_another_page_or_for_another_name_is_refused() {
         200
     );
     assert_eq!(host.window("w").await.state.as_str(), "stopped");
+}
+
+/// As many live pages as there may be, and one more, which is refused.
+async fn live_pages(host: &Host, id: &str) -> Vec<JoinHandle<Answer>> {
+    let url = format!("{}/ui/live/", host.admin_url());
+    let live: Vec<_> = (0..17)
+        .map(|_| {
+            let (url, id) = (url.clone(), id.to_owned());
+            tokio::spawn(async move {
+                let headers = [("cookie", id.as_str())];
+                send(Method::GET, &url, &headers, Vec::new()).await
+            })
+        })
+        .collect();
+    hms_harness::eventually("one too many is refused", || async {
+        let refused = live.iter().filter(|one| one.is_finished()).count();
+        (refused == 1).then_some(())
+    })
+    .await;
+    live
+}
+
+/// How many of them were shown something before they ended.
+async fn shown(live: Vec<JoinHandle<Answer>>) -> usize {
+    let mut shown = 0;
+    for answer in live {
+        let answer = answer.await.unwrap();
+        shown += usize::from(answer.status == 200 && answer.text().starts_with("data: "));
+    }
+    shown
+}
+
+#[tokio::test]
+async fn live_page_ends_with_its_session() {
+    let host = Host::with_open_windows(&[]).await;
+    let id = cookie(&host).await;
+    let live = live_pages(&host, &id).await;
+    let out = ask(&host, Method::POST, "/ui/logout", &[("cookie", &id), SAME]).await;
+    assert_eq!(out.status, 303);
+    let ended = tokio::time::timeout(Duration::from_secs(20), shown(live)).await;
+    assert_eq!(ended.expect("they end"), 16);
 }
 
 #[tokio::test]
@@ -161,21 +210,7 @@ async fn wrong_tokens_are_bounded_and_nobody_who_is_in_notices() {
 async fn live_page_ends_with_the_host_and_leaves_room_for_the_others() {
     let mut host = Host::with_open_windows(&[]).await;
     let id = cookie(&host).await;
-    let url = format!("{}/ui/live/", host.admin_url());
-    let live: Vec<_> = (0..17)
-        .map(|_| {
-            let (url, id) = (url.clone(), id.clone());
-            tokio::spawn(async move {
-                let headers = [("cookie", id.as_str())];
-                send(Method::GET, &url, &headers, Vec::new()).await
-            })
-        })
-        .collect();
-    hms_harness::eventually("one too many is refused", || async {
-        let refused = live.iter().filter(|one| one.is_finished()).count();
-        (refused == 1).then_some(())
-    })
-    .await;
+    let live = live_pages(&host, &id).await;
     assert_eq!(host.admin(Method::GET, "/windows", "").await.status, 200);
     let begun = Instant::now();
     assert!(host.terminate().await.success());
@@ -184,10 +219,5 @@ async fn live_page_ends_with_the_host_and_leaves_room_for_the_others() {
         "{:?}",
         begun.elapsed()
     );
-    let mut shown = 0;
-    for answer in live {
-        let answer = answer.await.unwrap();
-        shown += usize::from(answer.status == 200 && answer.text().starts_with("data: "));
-    }
-    assert_eq!(shown, 16);
+    assert_eq!(shown(live).await, 16);
 }

@@ -452,6 +452,7 @@ fn busy() -> Response<Body> {
 fn gives(method: &Method, segments: &[&str], query: &str) -> bool {
     match (method, segments) {
         (_, ["backup"]) => true,
+        (_, ["windows", _, "store", ..]) => true,
         (_, ["windows", _, "events"]) if query.contains("follow") => true,
         (&Method::GET | &Method::HEAD | &Method::DELETE, _) => false,
         (_, ["windows", _, "stop" | "abort"]) => false,

@@ -116,12 +116,8 @@ async fn open(
     if let Err(error) = windows.status(name) {
         return Err(reply::not_shown(&error));
     }
-    let (stores, name) = (windows.stores().clone(), name.clone());
-    let opening = tokio::task::spawn_blocking(move || stores.open_existing(name.as_str()));
-    match opening.await {
-        Ok(opened) => opened.map_err(|error| refuse(&error)),
-        Err(error) => Err(reply::not_shown(&ChangeError::Internal(error.to_string()))),
-    }
+    let opened = windows.stores().open_existing_async(name.as_str()).await;
+    opened.map_err(|error| refuse(&error))
 }
 
 fn refuse(error: &StoreError) -> Response<Body> {

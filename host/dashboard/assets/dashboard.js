@@ -70,6 +70,12 @@
     banner.textContent = "The host cannot be reached. What is shown may be old; it is tried again.";
   });
   document.addEventListener("htmx:sse:after:connection", () => { if (banner) banner.hidden = true; });
+  find("#live")?.addEventListener("fault", (event) => {
+    const fault = JSON.parse(event.detail.data);
+    if (!banner) return;
+    banner.hidden = !fault;
+    banner.textContent = fault ? `What is shown may be old: ${fault}` : "";
+  });
 
   // --- Forms that ask the admin API.
 

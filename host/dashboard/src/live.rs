@@ -52,8 +52,15 @@ impl Live {
         self.room.available_permits() < MAX_LIVE
     }
 
-    /// Begins the live part of `page`. It ends with the host, and with its connection.
-    pub(crate) fn begin(&self, dashboard: Arc<Dashboard>, api: Api, page: Page) -> Response<Body> {
+    /// Begins the live part of `page`, for the session among `by`. It ends with that, with the host,
+    /// and with its connection.
+    pub(crate) fn begin(
+        &self,
+        dashboard: Arc<Dashboard>,
+        api: Api,
+        page: Page,
+        by: Vec<[u8; 32]>,
+    ) -> Response<Body> {
         let Ok(room) = self.room.clone().try_acquire_owned() else {
             let why = "as many live pages are open as may be: close one";
             return reply::problem(StatusCode::SERVICE_UNAVAILABLE, why);
@@ -64,9 +71,11 @@ impl Live {
             dashboard,
             api,
             page,
+            by,
             steps,
             quiet: 0,
             shown: String::new(),
+            fault: String::new(),
             after: 0.0,
             begun: false,
             log: Tail::default(),
@@ -87,10 +96,14 @@ struct Stream {
     dashboard: Arc<Dashboard>,
     api: Api,
     page: Page,
+    /// The digests of the IDs that it was begun with.
+    by: Vec<[u8; 32]>,
     steps: Interval,
     quiet: u32,
     /// The HTML that was sent last.
     shown: String,
+    /// Why the page cannot be shown as it is now; empty if it can.
+    fault: String,
     /// The time of the last point that was sent.
     after: f64,
     begun: bool,
@@ -100,11 +113,17 @@ struct Stream {
 }
 
 impl Stream {
-    /// The next events. None once the host ends.
+    /// The next events. None once the host or the session ends.
     async fn next(&mut self) -> Option<String> {
         let shutdown = self.shutdown.clone();
         loop {
             shutdown.run_until_cancelled(self.steps.tick()).await?;
+            let credential = shutdown
+                .run_until_cancelled(self.api.0.credential())
+                .await?;
+            if !self.dashboard.sessions.knows_digests(&self.by, credential) {
+                return None;
+            }
             let text = shutdown.run_until_cancelled(self.look()).await?;
             if !text.is_empty() {
                 self.quiet = 0;
@@ -120,13 +139,22 @@ impl Stream {
 
     async fn look(&mut self) -> String {
         let mut text = String::new();
-        // Its own failures are part of what it shows: the page stays as it was.
-        if let Ok(shown) = self.dashboard.render(&self.page, &self.api).await
-            && let Ok(html) = shown.live()
-            && html != self.shown
-        {
-            event(&mut text, None, &html);
-            self.shown = html;
+        // The page stays as it was, and says why.
+        let fault = match self.dashboard.render(&self.page, &self.api).await {
+            Ok(shown) => {
+                if let Ok(html) = shown.live()
+                    && html != self.shown
+                {
+                    event(&mut text, None, &html);
+                    self.shown = html;
+                }
+                String::new()
+            }
+            Err(problem) => problem.detail,
+        };
+        if fault != self.fault {
+            json_event(&mut text, "fault", &fault);
+            self.fault = fault;
         }
         match self.page.feed() {
             Some(Feed::Series(window)) => self.series(window, &mut text),

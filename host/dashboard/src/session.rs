@@ -28,6 +28,11 @@ struct Session {
     ends: Instant,
 }
 
+/// What is remembered of an ID.
+pub(crate) fn digest(id: &str) -> [u8; 32] {
+    Sha256::digest(id).into()
+}
+
 /// The sessions, oldest first.
 #[derive(Default)]
 pub(crate) struct Sessions(Mutex<VecDeque<Session>>);
@@ -48,7 +53,7 @@ impl Sessions {
             all.pop_front();
         }
         all.push_back(Session {
-            digest: Sha256::digest(&id).into(),
+            digest: digest(&id),
             credential,
             ends: now + LIFE,
         });
@@ -61,11 +66,16 @@ impl Sessions {
         ids: impl Iterator<Item = &'a str>,
         credential: [u8; 32],
     ) -> bool {
+        let digests: Vec<[u8; 32]> = ids.map(digest).collect();
+        self.knows_digests(&digests, credential)
+    }
+
+    /// The same, of what [`digest`] made of the IDs.
+    pub(crate) fn knows_digests(&self, digests: &[[u8; 32]], credential: [u8; 32]) -> bool {
         let now = Instant::now();
         let all = self.0.lock();
         let mut known = Choice::from(0);
-        for id in ids {
-            let digest: [u8; 32] = Sha256::digest(id).into();
+        for digest in digests {
             for session in all.iter().filter(|session| session.ends > now) {
                 known |= digest.ct_eq(&session.digest) & credential.ct_eq(&session.credential);
             }
@@ -77,7 +87,7 @@ impl Sessions {
     pub(crate) fn end<'a>(&self, ids: impl Iterator<Item = &'a str>) {
         let mut all = self.0.lock();
         for id in ids {
-            let digest: [u8; 32] = Sha256::digest(id).into();
+            let digest = digest(id);
             all.retain(|session| session.digest != digest);
         }
     }

@@ -273,18 +273,44 @@ impl Stores {
         if let Some(store) = self.get(name) {
             return Ok(store);
         }
+        // It is created if there is none.
+        let opened = self.open_in_turn(name, true).await?;
+        opened.ok_or(StoreError::Closed)
+    }
+
+    /// As [`Stores::open_existing`], in the same way.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be opened.
+    pub async fn open_existing_async(
+        self: &Arc<Self>,
+        name: &str,
+    ) -> Result<Option<Arc<dyn Store>>, StoreError> {
+        if let Some(store) = self.get(name) {
+            return Ok(Some(store));
+        }
+        self.open_in_turn(name, false).await
+    }
+
+    async fn open_in_turn(
+        self: &Arc<Self>,
+        name: &str,
+        create: bool,
+    ) -> Result<Option<Arc<dyn Store>>, StoreError> {
         check_name(name)?;
         let cell = self.cell(name);
         let turn = cell.opening.clone().lock_owned().await;
         if let Some(store) = cell.store() {
-            return Ok(store);
+            return Ok(Some(store));
         }
         let (stores, name) = (self.clone(), name.to_owned());
         // The lock is held until the store is open, even if the caller leaves.
         let open = move || {
             let _turn = turn;
             drop(cell);
-            stores.open(&name)
+            let opened = stores.opened_store(&name, create)?;
+            Ok(opened.map(|opened| opened.store))
         };
         tokio::task::spawn_blocking(open)
             .await

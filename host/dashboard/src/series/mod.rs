@@ -61,10 +61,10 @@ impl AllSeries {
     fn add(&self, reading: &Reading, at: Instant, unix: f64) {
         let mut all = self.0.lock();
         all.host.add(&reading.host, at, unix);
-        // What is no longer there was removed.
-        all.windows
-            .retain(|name, _| reading.windows.contains_key(name));
-        for (name, counts) in reading.windows.iter().take(MAX_WINDOWS) {
+        // What is no longer there was removed, or others come before it now.
+        let kept: BTreeMap<_, _> = reading.windows.iter().take(MAX_WINDOWS).collect();
+        all.windows.retain(|name, _| kept.contains_key(name));
+        for (name, counts) in kept {
             let series = all.windows.entry(name.clone()).or_default();
             series.add(counts, at, unix);
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Counts {
     pub(crate) requests: f64,
-    /// Those that were answered with a 5xx status or broke off.
+    /// Those that were answered with a 5xx status.
     pub(crate) failures: f64,
     /// How many took at most so many seconds, by the bound, ascending. The last is infinite.
     pub(crate) buckets: Vec<(f64, f64)>,

@@ -47,7 +47,8 @@ impl SendError {
     pub fn is_hosts_own(&self) -> bool {
         match self {
             SendError::NoTrustStore | SendError::TooManyConnections { .. } => true,
-            SendError::Connect(cause) => is_shortage(&**cause),
+            // A name that nobody resolves may be this service's alone.
+            SendError::Connect(cause) => has_run_out(&**cause),
             _ => false,
         }
     }
@@ -115,10 +116,15 @@ pub fn is_shortage(error: &(dyn Error + 'static)) -> bool {
             return true;
         }
     }
+    has_run_out(error)
+}
+
+/// Whether this host has run out of something.
+fn has_run_out(error: &(dyn Error + 'static)) -> bool {
     let found = find::<io::Error>(error);
     found.is_some_and(|found| match (found.raw_os_error(), found.get_ref()) {
         (Some(code), _) => SHORTAGES.iter().any(|errno| errno.raw_os_error() == code),
-        (None, Some(held)) => is_shortage(held),
+        (None, Some(held)) => has_run_out(held),
         (None, None) => false,
     })
 }
