@@ -115,10 +115,12 @@ async fn request_is_found_by_its_id_with_the_parts_of_its_work() {
     let guest = &found.spans[3];
     assert_eq!(guest.parent_id, found.span_id);
     assert_eq!(found.spans[4].parent_id, guest.span_id);
-    for span in &found.spans {
+    // All but the guest's own: an instance may need a moment more than its answer.
+    for span in found.spans.iter().filter(|span| span.name != "guest") {
         let end = span.start_ms + span.duration_ms;
         assert!(end <= found.duration_ms + 0.01, "{span:?} of {found:?}");
     }
+    assert!(guest.start_ms <= found.duration_ms, "{found:?}");
     let shown = host.cli("requests", &["find-me"]).await;
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(
