@@ -266,3 +266,52 @@ async fn tests_of_a_window_run_beside_a_host_of_their_own_and_give_their_status(
         "its data folder is removed"
     );
 }
+
+#[tokio::test]
+async fn interrupt_ends_build_and_tests_with_all_that_they_started() {
+    let project = Project::new("stopped").await;
+    // What it starts is not ended by a signal to the shell alone.
+    let endless = "sleep 1000 & echo $! > started; wait";
+    project.build_by(endless, "");
+    project.interrupted(&["build"]).await;
+    project.interrupted(&["test"]).await;
+
+    project.build_by("mkdir -p dist && cp source.wasm dist/made.wasm", "");
+    project
+        .interrupted(&["test", ".", "--command", endless])
+        .await;
+}
+
+impl Project {
+    /// Runs a verb, sends it SIGINT once `started` has the id of a process, and waits for its end
+    /// and for that of the process.
+    async fn interrupted(&self, args: &[&str]) {
+        let started = self.dir().join("started");
+        let _ = fs::remove_file(&started);
+        let mut verb = tokio::process::Command::new(hms_harness::hms())
+            .args(args)
+            .current_dir(self.dir())
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let left = eventually("it has started something", || async {
+            let pid = fs::read_to_string(&started).ok()?;
+            pid.ends_with('\n').then(|| pid.trim().to_owned())
+        })
+        .await;
+        let id = verb.id().unwrap().to_string();
+        let sent = Command::new("kill").args(["-INT", &id]).status().unwrap();
+        assert!(sent.success());
+        let status = verb.wait().await.unwrap();
+        assert_eq!(status.code(), Some(130), "{args:?}");
+        eventually("what it started has ended", || async {
+            let state = fs::read_to_string(format!("/proc/{left}/stat"));
+            // A zombie has ended too: nobody has asked for its status yet.
+            state
+                .map_or(true, |stat| stat.contains(") Z "))
+                .then_some(())
+        })
+        .await;
+    }
+}

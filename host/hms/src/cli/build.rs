@@ -2,6 +2,8 @@
 
 use super::project::{self, Built, Plan, Profile};
 use super::show::size;
+use crate::signals::Interrupts;
+use anyhow::Context;
 use clap::Args;
 use hms_core::printable::Printable;
 use std::path::{Path, PathBuf};
@@ -31,8 +33,11 @@ impl Build {
             false => Profile::Author,
         };
         let started = Instant::now();
-        let plan = Plan::read(&roots, &[], &say).await;
-        let (built, faults) = all(&plan, profile, &say).await;
+        let work = async {
+            let plan = Plan::read(&roots, &[], &say).await;
+            all(&plan, profile, &say).await
+        };
+        let (built, faults) = unless_interrupted(work).await?;
         for Built { window, wasm } in &built {
             let bytes = std::fs::metadata(wasm).map_or(0, |file| file.len());
             let wasm = Printable(short(wasm).display());
@@ -48,6 +53,19 @@ impl Build {
             project::windows(built.len())
         ));
         Ok(())
+    }
+}
+
+/// What comes of `work`. A signal drops it, and with it all that it has started: build tools are in
+/// groups of their own, which the terminal's signal does not reach.
+///
+/// # Errors
+/// [`Interrupted`](crate::signals::Interrupted).
+pub(super) async fn unless_interrupted<T>(work: impl Future<Output = T>) -> anyhow::Result<T> {
+    let mut interrupts = Interrupts::watch().context("cannot handle signals")?;
+    tokio::select! {
+        done = work => Ok(done),
+        interrupted = interrupts.next() => Err(interrupted.into()),
     }
 }
 

@@ -5,6 +5,7 @@ use super::project::{self, CommandWindow, Plan, Profile, Workspace};
 use super::serve::{OpenHost, Purpose};
 use super::show::{text, time};
 use super::up::{allow_services_beside, deploy, ensure_windows, follow};
+use crate::children::Group;
 use crate::config::Settings;
 use anyhow::{Context, bail};
 use clap::{Args, FromArgMatches};
@@ -14,7 +15,7 @@ use hms_gateway::plugins::auth::dev_secret;
 use hms_windows::{Registry, WindowName};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::process::Command;
 
@@ -74,7 +75,8 @@ impl Test {
             &plan,
             roots.first().map_or(Path::new("."), PathBuf::as_path),
         )?;
-        let (built, faults) = build::all(&plan, profile, &say).await;
+        let work = build::all(&plan, profile, &say);
+        let (built, faults) = build::unless_interrupted(work).await?;
         if faults > 0 {
             bail!("nothing was tested: {faults} of the windows or folders have faults, see above");
         }
@@ -83,7 +85,7 @@ impl Test {
         let settings = settings(folder.path())?;
         let data = settings.data.clone();
         let Some(host) = OpenHost::open(settings, Purpose::Tests).await? else {
-            return Ok(());
+            return Err(failed("the tests were interrupted".into(), 130).into());
         };
         let (windows, folders) = (host.windows.clone(), host.folders());
         let (banner, shutdown) = (host.banner(), host.shutdown.clone());
@@ -202,7 +204,16 @@ impl Run {
     async fn run(mut self, environment: &[(&str, String)]) -> anyhow::Result<Option<Failed>> {
         say(&format!("{} …", self.shown));
         let environment = environment.iter().map(|(name, value)| (*name, value));
-        let status = self.command.envs(environment).status().await;
+        // A group of its own, so that all that the tests have started ends with them.
+        self.command.envs(environment);
+        self.command.stdin(Stdio::null()).process_group(0);
+        let child = self.command.spawn();
+        let mut child = child.with_context(|| format!("cannot run `{}`", self.shown))?;
+        let group = child.id().and_then(Group::led_by);
+        let status = child.wait().await;
+        if let Some(group) = group {
+            group.release();
+        }
         let status = status.with_context(|| format!("cannot run `{}`", self.shown))?;
         Ok((!status.success()).then(|| {
             let what = format!("`{}` failed with {status}", self.shown);

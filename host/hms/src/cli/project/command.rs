@@ -7,12 +7,16 @@ use hms_windows::WindowName;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
 /// Bytes of a command's output that are looked through for what it did not find. 4 KiB: its last
 /// lines.
 const TAIL_BYTES: usize = 4096;
+
+/// How long after a command's end its output is still read. 1 s: it is in the pipe by then.
+const LAST_OUTPUT: Duration = Duration::from_secs(1);
 
 /// A window that is built by a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,13 +53,22 @@ impl CommandWindow {
         let mut child = sh.spawn().map_err(cannot)?;
         let group = child.id().and_then(Group::led_by);
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let ((), said, status) = tokio::join!(
-            async {
-                pass_on(stdout).await;
-            },
-            pass_on(stderr),
-            child.wait()
-        );
+        let (mut told, mut said) = (Vec::new(), Vec::new());
+        let status = {
+            let output = async {
+                tokio::join!(pass_on(stdout, &mut told), pass_on(stderr, &mut said));
+            };
+            tokio::pin!(output);
+            tokio::select! {
+                () = &mut output => child.wait().await,
+                status = child.wait() => {
+                    // What it has left behind may hold them open for ever.
+                    let _ = tokio::time::timeout(LAST_OUTPUT, &mut output).await;
+                    status
+                }
+            }
+        };
+        let said = String::from_utf8_lossy(&said);
         if let Some(group) = group {
             group.release();
         }
@@ -90,11 +103,10 @@ pub(in crate::cli) fn shell(command: &str, dir: &Path) -> Command {
     sh
 }
 
-/// Writes what comes to our stderr, and gives the end of it.
-async fn pass_on(from: Option<impl AsyncRead + Unpin>) -> String {
-    let mut tail = Vec::new();
+/// Writes what comes to our stderr, and keeps the end of it in `tail`.
+async fn pass_on(from: Option<impl AsyncRead + Unpin>, tail: &mut Vec<u8>) {
     let Some(mut from) = from else {
-        return String::new();
+        return;
     };
     let mut chunk = [0; TAIL_BYTES];
     while let Ok(read @ 1..) = from.read(&mut chunk).await {
@@ -103,5 +115,4 @@ async fn pass_on(from: Option<impl AsyncRead + Unpin>) -> String {
         tail.extend_from_slice(bytes);
         tail.drain(..tail.len().saturating_sub(TAIL_BYTES));
     }
-    String::from_utf8_lossy(&tail).into_owned()
 }

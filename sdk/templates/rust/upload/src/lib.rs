@@ -37,9 +37,22 @@ fn piece_key(id: &str, number: u64) -> String {
 }
 
 async fn take(request: &Request) -> Result<Response, Problem> {
+    let (id, mut number) = (new_id(), 0);
+    let taken = take_as(&id, request, &mut number).await;
+    if taken.is_err() {
+        // Nobody will ever ask for them.
+        let pieces = Store::open("pieces")?;
+        for number in 0..=number {
+            pieces.delete(&piece_key(&id, number))?;
+        }
+    }
+    taken
+}
+
+/// `number` is that of the piece in hand.
+async fn take_as(id: &str, request: &Request, number: &mut u64) -> Result<Response, Problem> {
     let pieces = Store::open("pieces")?;
-    let id = new_id();
-    let (mut body, mut piece, mut number, mut bytes) = (request.body(), Vec::new(), 0, 0);
+    let (mut body, mut piece, mut bytes) = (request.body(), Vec::new(), 0);
     while let Some(chunk) = body.chunk().await? {
         bytes += chunk.len() as u64;
         if bytes > MAX_BYTES {
@@ -47,18 +60,18 @@ async fn take(request: &Request) -> Result<Response, Problem> {
         }
         piece.extend_from_slice(&chunk);
         if piece.len() >= PIECE {
-            pieces.set_bytes(&piece_key(&id, number), &piece)?;
+            pieces.set_bytes(&piece_key(id, *number), &piece)?;
             piece.clear();
-            number += 1;
+            *number += 1;
         }
     }
-    pieces.set_bytes(&piece_key(&id, number), &piece)?;
+    pieces.set_bytes(&piece_key(id, *number), &piece)?;
     let media_type = request
         .text("content-type")
         .unwrap_or("application/octet-stream")
         .to_owned();
     let file = File {
-        id,
+        id: id.to_owned(),
         bytes,
         media_type,
     };
