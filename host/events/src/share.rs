@@ -1,5 +1,6 @@
 //! Who may deliver now: the deliveries in flight in the host are bounded, and a place that is free
-//! goes to the waiting window that has the fewest.
+//! goes to the waiting window that has the fewest. One window has three quarters of them at most,
+//! so that one that answers late, or never, keeps no other waiting.
 
 use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
@@ -10,6 +11,8 @@ use tokio::sync::oneshot;
 pub(crate) struct Places {
     state: Mutex<Taken>,
     most: usize,
+    /// Of one window.
+    most_of_one: usize,
 }
 
 #[derive(Default)]
@@ -27,9 +30,11 @@ pub(crate) struct Place {
 
 impl Places {
     pub(crate) fn new(most: usize) -> Arc<Self> {
+        let most = most.max(1);
         Arc::new(Places {
             state: Mutex::default(),
-            most: most.max(1),
+            most,
+            most_of_one: most - most / 4,
         })
     }
 
@@ -38,7 +43,8 @@ impl Places {
         loop {
             let granted = {
                 let mut state = self.state.lock();
-                if state.all < self.most && state.waiting.is_empty() {
+                // Whoever waits while a place is free may have no more.
+                if state.all < self.most && state.taken_by(window) < self.most_of_one {
                     return state.give(self, window.clone());
                 }
                 let (grant, granted) = oneshot::channel();
@@ -56,20 +62,27 @@ impl Places {
         self.state.lock().all
     }
 
-    /// Gives what is free to those that wait. Somebody who has gone gives it back, which takes the
-    /// lock, so it is given after the lock is released.
-    fn share_out(self: &Arc<Self>) {
+    /// Takes a place back, and gives what is free to those that wait. Somebody who has gone gives
+    /// it back, which takes the lock, so it is given after the lock is released.
+    fn take_back(self: &Arc<Self>, window: &Arc<str>) {
         let mut granted = Vec::new();
         let mut state = self.state.lock();
+        state.all -= 1;
+        if let Some(of) = state.of.get_mut(window) {
+            *of -= 1;
+            if *of == 0 {
+                state.of.remove(window);
+            }
+        }
         state.waiting.retain(|(_, grant)| !grant.is_closed());
         while state.all < self.most {
             let few = |at: &usize| {
                 let waiting = state.waiting.get(*at);
-                let of = waiting.and_then(|(window, _)| state.of.get(window));
-                of.copied().unwrap_or(0)
+                waiting.map_or(0, |(window, _)| state.taken_by(window))
             };
             // The oldest of those that have the fewest.
-            let Some(next) = (0..state.waiting.len()).min_by_key(few) else {
+            let may = (0..state.waiting.len()).filter(|at| few(at) < self.most_of_one);
+            let Some(next) = may.min_by_key(few) else {
                 break;
             };
             if let Some((window, grant)) = state.waiting.remove(next) {
@@ -85,6 +98,10 @@ impl Places {
 }
 
 impl Taken {
+    fn taken_by(&self, window: &Arc<str>) -> usize {
+        self.of.get(window).copied().unwrap_or(0)
+    }
+
     fn give(&mut self, places: &Arc<Places>, window: Arc<str>) -> Place {
         self.all += 1;
         *self.of.entry(window.clone()).or_default() += 1;
@@ -97,16 +114,7 @@ impl Taken {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut state = self.places.state.lock();
-        state.all -= 1;
-        if let Some(of) = state.of.get_mut(&self.window) {
-            *of -= 1;
-            if *of == 0 {
-                state.of.remove(&self.window);
-            }
-        }
-        drop(state);
-        self.places.share_out();
+        self.places.take_back(&self.window);
     }
 }
 
@@ -136,5 +144,24 @@ mod tests {
         assert_eq!(places.taken(), 1);
         drop(third);
         assert_eq!(places.taken(), 0);
+    }
+
+    #[tokio::test]
+    async fn window_that_keeps_its_places_leaves_some_to_others() {
+        let places = Places::new(4);
+        let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(places.enter(&a).await);
+        }
+        let mut fourth = Box::pin(places.enter(&a));
+        assert!(fourth.as_mut().now_or_never().is_none());
+        // It does not wait behind those of `a`.
+        let of_b = places.enter(&b).now_or_never().unwrap();
+        assert_eq!(places.taken(), 4);
+        drop(of_b);
+        assert!(fourth.as_mut().now_or_never().is_none());
+        drop(held);
+        assert!(fourth.now_or_never().is_some());
     }
 }
