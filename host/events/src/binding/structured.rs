@@ -3,40 +3,56 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use hms_store::NewEvent;
-use serde_json::{Map, Value};
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use std::collections::BTreeMap;
 
-/// The document. Data of a JSON media type stands in it as it is, text as a string, and the rest as
-/// `data_base64`.
-pub(super) fn document(attributes: &[(String, String)], event: &NewEvent) -> Vec<u8> {
-    let mut all = Map::new();
-    for (name, value) in attributes {
-        all.insert(name.clone(), Value::String(value.clone()));
-    }
-    if !event.content_type.is_empty() {
-        let kind = Value::String(event.content_type.clone());
-        all.insert("datacontenttype".to_owned(), kind);
-    }
-    if !event.data.is_empty() {
-        let (name, data) = data(event);
-        all.insert(name.to_owned(), data);
-    }
-    Value::Object(all).to_string().into_bytes()
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(flatten)]
+    attributes: BTreeMap<&'a str, &'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data_base64: Option<String>,
 }
 
-fn data(event: &NewEvent) -> (&'static str, Value) {
+/// The document. Data of a JSON media type stands in it as it is, to the last digit of a number;
+/// text as a string, and the rest as `data_base64`.
+pub(super) fn document(attributes: &[(String, String)], event: &NewEvent) -> Vec<u8> {
+    let attributes = attributes.iter();
+    let attributes = attributes.map(|(name, value)| (name.as_str(), value.as_str()));
+    let mut attributes: BTreeMap<&str, &str> = attributes.collect();
+    if !event.content_type.is_empty() {
+        attributes.insert("datacontenttype", &event.content_type);
+    }
+    let data = data(event);
+    let encoded = data.is_none() && !event.data.is_empty();
+    let document = Document {
+        attributes,
+        data,
+        data_base64: encoded.then(|| STANDARD.encode(&event.data)),
+    };
+    // Its keys are strings, and all else are texts that were read as such.
+    serde_json::to_vec(&document).unwrap_or_default()
+}
+
+/// The data as JSON. None: there are none, or they are in base64.
+fn data(event: &NewEvent) -> Option<Box<RawValue>> {
+    if event.data.is_empty() {
+        return None;
+    }
     let kind = event.content_type.to_ascii_lowercase();
     let kind = kind.split(';').next().unwrap_or_default().trim();
-    let text = std::str::from_utf8(&event.data).ok();
     if is_json(kind)
         && let Ok(value) = serde_json::from_slice(&event.data)
     {
-        return ("data", value);
+        return Some(value);
     }
     // A document without a media type has JSON data, so text of no type is no string there.
-    match text.filter(|_| kind.starts_with("text/")) {
-        Some(text) => ("data", Value::String(text.to_owned())),
-        None => ("data_base64", Value::String(STANDARD.encode(&event.data))),
-    }
+    let text = std::str::from_utf8(&event.data).ok();
+    let text = text.filter(|_| kind.starts_with("text/"))?;
+    to_raw_value(text).ok()
 }
 
 fn is_json(kind: &str) -> bool {

@@ -101,6 +101,12 @@ async fn structured_delivery_is_one_document() {
     assert_eq!(event["datacontenttype"], "application/json");
     assert_eq!(event["subject"], "Zürich 1");
     assert_eq!(event["source"], "urn:hms:window:payments");
+    // No number is made another one on the way.
+    let exact = br#"{"amount": 19.90, "serial": 123456789012345678901234567890}"#;
+    let request = made(ContentMode::Structured, &stored("application/json", exact));
+    let text = String::from_utf8(bytes(request).await.to_vec()).unwrap();
+    let kept = format!(r#""data":{}"#, std::str::from_utf8(exact).unwrap());
+    assert!(text.contains(&kept), "{text}");
     assert_eq!(document("text/plain", b"hello").await["data"], "hello");
     let event = document("image/png", &[0xff, 0]).await;
     assert_eq!(event["data_base64"], "/wA=");
