@@ -413,6 +413,7 @@ fn refuse(error: &EventsError) -> Response<Body> {
         EventsError::Removed { .. } => (StatusCode::CONFLICT, "subscription-removed"),
         EventsError::InFlight(_) => (StatusCode::CONFLICT, "delivery-in-flight"),
         EventsError::TooManyReplays(_) => (StatusCode::CONFLICT, "too-many-replays"),
+        EventsError::NotRead => (StatusCode::SERVICE_UNAVAILABLE, "store-unavailable"),
         EventsError::Refused(_) => (StatusCode::SERVICE_UNAVAILABLE, "schedule-not-run"),
         EventsError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "store-unavailable"),
     };

@@ -57,8 +57,6 @@ pub fn system_clock() -> u64 {
 /// The deliveries of a host.
 pub struct Events {
     pub(crate) shared: Arc<Shared>,
-    /// Ends the loop that looks for what is due.
-    stop: CancellationToken,
     tasks: TaskTracker,
 }
 
@@ -88,6 +86,8 @@ pub(crate) struct Shared {
     /// What is being done for each window. After a failure: until when it is left alone.
     pub(crate) chores: Mutex<HashMap<(Chore, String), Option<Instant>>>,
     pub(crate) tasks: TaskTracker,
+    /// Ends the loop that looks for what is due, and all subscriptions.
+    pub(crate) stop: CancellationToken,
 }
 
 /// The grants that the subscriptions are of: what holds now is compared by pointer.
@@ -131,9 +131,13 @@ impl Shared {
         *self.by_source.write() = by_source;
     }
 
-    /// Makes the subscriptions those that the grants say.
-    async fn reconcile(self: &Arc<Self>) {
+    /// Makes the subscriptions those that the grants say. Waits until deliveries in flight of those
+    /// that are no more, or are others now, have ended: up to [`EventsLimits::stop_time`].
+    pub(crate) async fn reconcile(self: &Arc<Self>) {
         let mut seen = self.changing.lock().await;
+        if self.stop.is_cancelled() {
+            return;
+        }
         let now: Seen = self
             .grants
             .all()
@@ -168,16 +172,19 @@ impl Shared {
                 }
             }
         }
-        self.schedules.set(&now, self.now_ms());
-        for subscriber in self.subscribers() {
+        self.schedules.set(&self.state, &now, self.now_ms());
+        let mut ending = self.subscribers();
+        ending.retain(|subscriber| {
             let same = wanted
                 .get(&subscriber.id)
                 .is_some_and(|(spec, _)| *spec == subscriber.spec);
             if same {
                 wanted.remove(&subscriber.id);
-                continue;
             }
-            subscriber.end().await;
+            !same
+        });
+        futures_util::future::join_all(ending.iter().map(|subscriber| subscriber.end())).await;
+        for subscriber in ending {
             self.subscribers.write().remove(&subscriber.id);
             let (window, subscription) = (&*subscriber.window, &*subscriber.id.name);
             if !wanted.contains_key(&subscriber.id) {
@@ -262,29 +269,32 @@ impl Events {
             tracer: config.tracer,
             clock: config.clock,
             tasks: tasks.clone(),
+            stop: CancellationToken::new(),
             schedules,
             state,
             logs,
         });
         shared.metrics.watch(&shared);
         shared.logs.told_to(shared.clone());
-        Ok(Arc::new(Events {
-            shared,
-            stop: CancellationToken::new(),
-            tasks,
-        }))
+        Ok(Arc::new(Events { shared, tasks }))
     }
 
     /// Starts to deliver. Needs the windows to be there, because what is not deployed gets nothing.
     pub fn start(&self) {
-        let (shared, stop) = (self.shared.clone(), self.stop.clone());
-        let state = shared.state.clone();
+        let shared = self.shared.clone();
+        let (state, stop) = (shared.state.clone(), shared.stop.clone());
         self.tasks.spawn(async move { state.run(&stop).await });
-        let stop = self.stop.clone();
+        let stop = shared.stop.clone();
         self.tasks.spawn(async move {
             let mut trimmed = Instant::now();
+            // Before it is said of any log from which event on it is needed.
+            shared.reconcile().await;
             while !stop.is_cancelled() {
-                shared.reconcile().await;
+                // It may wait for deliveries, and nothing else waits with it.
+                shared.chore(Chore::Reconcile, "", async move |shared, _| {
+                    shared.reconcile().await;
+                    true
+                });
                 shared.promote();
                 shared.schedules.tick(&shared);
                 shared.look();
@@ -320,7 +330,7 @@ impl Events {
     /// [`EventsLimits::stop_time`]. Attempts that are cut off count for nothing. Windows may still
     /// emit events until [`Events::close`].
     pub async fn stop(&self) {
-        self.stop.cancel();
+        self.shared.stop.cancel();
         let _turn = self.shared.changing.lock().await;
         let all = self.shared.subscribers();
         futures_util::future::join_all(all.iter().map(|subscriber| subscriber.end())).await;

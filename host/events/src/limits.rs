@@ -7,6 +7,10 @@ use std::time::Duration;
 /// each is about a hundred bytes.
 pub(crate) const MAX_UNFINISHED: usize = 1_000;
 
+/// An event that is to be tried again later than this was put off by a clock that was wrong, and is
+/// tried now. 25 h: more than the longest pause that a file can say.
+pub(crate) const MAX_AHEAD_MS: u64 = 25 * 3_600_000;
+
 /// Parked events of one subscription; then it pauses. 1,000 payloads are 64 MiB at most, and nobody
 /// looks through more.
 pub(crate) const MAX_PARKED: usize = 1_000;
@@ -34,6 +38,10 @@ pub(crate) const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// 2 s: a window that was started again, or deployed, has its events soon.
 pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How long an operator waits until it is read where a subscription stands. 5 s: more than a start
+/// takes, where no store fails.
+pub(crate) const LONGEST_LOAD: Duration = Duration::from_secs(5);
 
 /// How long acknowledgements are gathered before they are committed. 10 ms: with the commit itself
 /// they are about 20 ms late.

@@ -164,6 +164,27 @@ pub(crate) struct ScheduleRecord {
     /// The time of the last one of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_left_out_ms: Option<u64>,
+    /// Its expression and time zone, of which `last_ms` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<String>,
+    /// It was taken out of its file.
+    #[serde(default)]
+    pub gone: bool,
+}
+
+impl ScheduleRecord {
+    /// The run of `at_ms` has begun; its event is in the log by `sequence`.
+    pub(crate) fn ran(&mut self, at_ms: u64, sequence: u64) {
+        self.last_run_ms = Some(at_ms);
+        self.last_sequence = self.last_sequence.max(sequence);
+    }
+
+    /// `count` occurrences were left out; the last of them is that of `at_ms`.
+    pub(crate) fn left_out(&mut self, count: u64, at_ms: u64) {
+        self.left_out += count;
+        self.last_left_out_ms = Some(at_ms);
+        self.last_ms = self.last_ms.max(at_ms);
+    }
 }
 
 /// A payload: everything of the event but its data in one line of JSON, and then the data.

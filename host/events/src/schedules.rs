@@ -73,11 +73,15 @@ impl Schedules {
         Ok(Schedules(Mutex::new(known.collect())))
     }
 
-    /// Those that the grants say. A new one begins now.
-    pub(crate) fn set(&self, grants: &Seen, now_ms: u64) {
+    /// Those that the grants say. One begins now that is new, was not there for a time, or has
+    /// other times: none before was missed.
+    pub(crate) fn set(&self, state: &State, grants: &Seen, now_ms: u64) {
         let mut all = self.0.lock();
-        for known in all.values_mut() {
-            known.spec = None;
+        let mut before: BTreeSet<Id> = BTreeSet::new();
+        for (id, known) in all.iter_mut() {
+            if known.spec.take().is_some() {
+                before.insert(id.clone());
+            }
         }
         for (window, grants) in grants {
             for schedule in &grants.grants.schedules {
@@ -94,9 +98,27 @@ impl Schedules {
                     next_ms: None,
                     kept: false,
                 });
+                let times = format!("{} {}", schedule.cron, schedule.time_zone);
+                let is_other = |before: &String| *before != times;
+                let record = &mut known.record;
+                if record.gone || record.times.as_ref().is_some_and(is_other) {
+                    record.last_ms = now_ms;
+                }
+                if record.gone || record.times.as_ref().is_none_or(is_other) {
+                    (record.gone, record.times) = (false, Some(times));
+                    known.kept = false;
+                }
                 known.spec = Some(schedule.clone());
                 // It is looked at by what it says now.
                 known.next_ms = Some(0);
+            }
+        }
+        for id in before {
+            if let Some(known) = all.get_mut(&id)
+                && known.spec.is_none()
+            {
+                known.record.gone = true;
+                state.put((SCHEDULES.to_owned(), id.key()), &known.record);
             }
         }
     }
@@ -129,7 +151,7 @@ impl Schedules {
             if !self.0.lock().get(&id).is_some_and(is_as_it_was) {
                 continue;
             }
-            if let Err(error) = self.run(shared, &id, &spec, record, now).await {
+            if let Err(error) = self.run(shared, &id, &spec, record.last_ms, now).await {
                 let schedule = &id.name;
                 tracing::warn!(window, schedule, "a run waits: {error}");
                 all_ran = false;
@@ -151,13 +173,20 @@ impl Schedules {
         shared: &Arc<Shared>,
         id: &Id,
         spec: &Schedule,
-        mut record: ScheduleRecord,
+        last_ms: u64,
         now: u64,
     ) -> Result<(), String> {
-        let due = spec.due(&id.window, record.last_ms, now);
-        record.left_out += due.skipped as u64;
-        record.last_left_out_ms = due.last_skipped_ms.or(record.last_left_out_ms);
+        let due = spec.due(&id.window, last_ms, now);
+        if let Some(last) = due.last_skipped_ms {
+            self.note(shared, id, |record| {
+                record.left_out(due.skipped as u64, last);
+            });
+        }
         for occurrence in &due.run {
+            // As an operator's run has left it meanwhile, too.
+            let Some(record) = self.record(id) else {
+                return Ok(());
+            };
             // Not known yet: at the next look.
             let Some(running) = is_running(shared, id, &record) else {
                 return Ok(());
@@ -169,39 +198,46 @@ impl Schedules {
                     schedule,
                     "a run is left out: the last one is not over"
                 );
-                record.left_out += 1;
-                record.last_left_out_ms = Some(occurrence.at_ms);
+                self.note(shared, id, |record| record.left_out(1, occurrence.at_ms));
                 continue;
             }
             let name = format!("hms-schedule/{}", occurrence.name);
-            record.last_sequence = emit(shared, id, occurrence, Some(name)).await?;
-            record.last_run_ms = Some(occurrence.at_ms);
+            let sequence = emit(shared, id, occurrence, Some(name)).await?;
+            self.note(shared, id, |record| {
+                record.ran(occurrence.at_ms, sequence);
+                record.last_ms = record.last_ms.max(occurrence.at_ms);
+            });
         }
-        record.last_ms = due.last_ms;
-        self.note(shared, id, record, Some((spec, due.next_ms)));
+        self.looked(shared, id, spec, due.last_ms, due.next_ms);
         Ok(())
     }
 
-    /// Notes what came of a run. `next` is by a spec: one that was edited meanwhile keeps its own.
-    fn note(
+    fn record(&self, id: &Id) -> Option<ScheduleRecord> {
+        self.0.lock().get(id).map(|known| known.record.clone())
+    }
+
+    /// Notes what came of a schedule.
+    fn note(&self, shared: &Shared, id: &Id, change: impl FnOnce(&mut ScheduleRecord)) {
+        if let Some(known) = self.0.lock().get_mut(id) {
+            known.change(shared, id, change);
+        }
+    }
+
+    /// Notes that all is done that was due by `spec`, and when it is looked at next. Of a schedule
+    /// that was edited meanwhile it says nothing.
+    fn looked(
         &self,
         shared: &Shared,
         id: &Id,
-        record: ScheduleRecord,
-        next: Option<(&Schedule, Option<u64>)>,
+        spec: &Schedule,
+        last_ms: u64,
+        next_ms: Option<u64>,
     ) {
-        let mut all = self.0.lock();
-        if let Some(known) = all.get_mut(id) {
-            if !known.kept || known.record != record {
-                known.kept = true;
-                shared.state.put((SCHEDULES.to_owned(), id.key()), &record);
-            }
-            known.record = record;
-            if let Some((spec, next_ms)) = next
-                && known.spec.as_ref() == Some(spec)
-            {
-                known.next_ms = next_ms;
-            }
+        if let Some(known) = self.0.lock().get_mut(id)
+            && known.spec.as_ref() == Some(spec)
+        {
+            known.change(shared, id, |record| record.last_ms = last_ms);
+            known.next_ms = next_ms;
         }
     }
 
@@ -210,19 +246,30 @@ impl Schedules {
     /// # Errors
     /// Why it cannot be run.
     pub(crate) async fn run_now(&self, shared: &Arc<Shared>, id: &Id) -> Result<bool, String> {
-        let known = self.each(|known, of, _| (known == id).then(|| of.record.clone()));
-        let Some(mut record) = known.into_iter().flatten().next() else {
+        let is_known = |known: &Known| known.spec.is_some();
+        if !self.0.lock().get(id).is_some_and(is_known) {
             return Ok(false);
-        };
+        }
         let now = shared.now_ms();
         let occurrence = Occurrence {
             name: format!("{}@{}", id.name, crate::binding::time_text(now)),
             at_ms: now,
         };
-        record.last_sequence = emit(shared, id, &occurrence, None).await?;
-        record.last_run_ms = Some(now);
-        self.note(shared, id, record, None);
+        let sequence = emit(shared, id, &occurrence, None).await?;
+        self.note(shared, id, |record| record.ran(now, sequence));
         Ok(true)
+    }
+}
+
+impl Known {
+    fn change(&mut self, shared: &Shared, id: &Id, change: impl FnOnce(&mut ScheduleRecord)) {
+        let before = self.record.clone();
+        change(&mut self.record);
+        if !self.kept || self.record != before {
+            self.kept = true;
+            let place = (SCHEDULES.to_owned(), id.key());
+            shared.state.put(place, &self.record);
+        }
     }
 }
 
@@ -233,7 +280,12 @@ pub(crate) fn is_running(shared: &Shared, id: &Id, record: &ScheduleRecord) -> O
     }
     let subscriber = shared.subscriber(&id.window, &event_type(&id.name))?;
     let needed = subscriber.needed_from(&id.window)?;
-    (needed > 0).then_some(needed <= record.last_sequence)
+    // A log that ends before is another one: its store was made anew.
+    let last = match shared.logs.of(&id.window) {
+        Some(log) if log.is_unsure() => return None,
+        log => log.map_or(0, |log| log.last),
+    };
+    (needed > 0).then_some(needed <= record.last_sequence.min(last))
 }
 
 /// Emits the event of an occurrence. Gives the last sequence of the log.

@@ -13,6 +13,8 @@ const TRIMS: usize = 100;
 /// What is done for a window beside its deliveries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Chore {
+    /// To make the subscriptions those of the grants. For all windows.
+    Reconcile,
     /// To see how a log stands of which nobody knows.
     Look,
     /// To append to a log what is due.
@@ -48,8 +50,12 @@ impl Shared {
         self.bound_logs();
     }
 
-    /// Says of each log from which event on it is needed.
+    /// Says of each log from which event on it is needed. Not while the subscriptions change: one
+    /// that is not there for a moment would need nothing.
     fn bound_logs(&self) {
+        let Ok(_turn) = self.changing.try_lock() else {
+            return;
+        };
         let mut said = self.needed.lock();
         for (window, log) in self.logs.all() {
             if !log.seen {
@@ -157,6 +163,26 @@ impl Shared {
         }
     }
 
+    /// Forgets how far subscriptions have read the log of a store that was deleted, where they do
+    /// not read it now and would once it is in their file again.
+    pub(crate) async fn forget_source(&self, source: &str) -> Result<(), StoreError> {
+        let _turn = self.changing.lock().await;
+        let ids = self.state.keys(SUBSCRIPTIONS).await?;
+        for id in ids.iter().filter_map(|key| Id::of_key(key)) {
+            let subscriber = self.subscriber(&id.window, &id.name);
+            if subscriber.is_some_and(|it| it.needed_from(source).is_some()) {
+                continue;
+            }
+            self.state.delete((id.cursors(), source.to_owned()));
+            for key in self.state.keys(&id.tries()).await? {
+                if key.rsplit_once('/').is_some_and(|(of, _)| of == source) {
+                    self.state.delete((id.tries(), key));
+                }
+            }
+        }
+        self.state.flush().await
+    }
+
     /// Forgets subscriptions that have been gone for long, and notes since when others are.
     pub(crate) async fn forget_gone(&self) -> Result<(), StoreError> {
         // None comes back meanwhile.
@@ -176,16 +202,22 @@ impl Shared {
                     self.state.put((SUBSCRIPTIONS.to_owned(), key), &record);
                 }
                 Some(gone) if self.now_ms().saturating_sub(gone) > keep => {
-                    for bucket in [id.cursors(), id.tries(), id.parked(), id.payloads()] {
+                    for bucket in [id.cursors(), id.tries()] {
                         self.state.clear(&bucket).await?;
                     }
-                    self.state.delete((SUBSCRIPTIONS.to_owned(), key));
                     let (window, subscription) = (&id.window, &id.name);
-                    tracing::info!(
-                        window,
-                        subscription,
-                        "the state of a subscription that is gone is dropped"
-                    );
+                    let parked = self.state.keys(&id.parked()).await?;
+                    if parked.is_empty() {
+                        self.state.delete((SUBSCRIPTIONS.to_owned(), key));
+                        tracing::info!(
+                            window,
+                            subscription,
+                            "the state of a subscription that is gone is dropped"
+                        );
+                    } else if record.paused.take().is_some() {
+                        // What is parked stays for a person to decide.
+                        self.state.put((SUBSCRIPTIONS.to_owned(), key), &record);
+                    }
                 }
                 Some(_) => {}
             }

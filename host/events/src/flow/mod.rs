@@ -16,7 +16,7 @@ mod tests;
 pub(crate) use parts::{Origin, Ref, Source, Tries};
 
 use crate::done::Done;
-use crate::limits::MAX_UNFINISHED;
+use crate::limits::{MAX_AHEAD_MS, MAX_UNFINISHED};
 use parts::{Item, Key, OfKey, Stand};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -70,12 +70,13 @@ impl Flow {
     }
 
     /// The log of `source` ends at `last`, which is less than what was seen of it: it is another
-    /// one, or was put back. Forgets what was known of it.
-    pub(crate) fn reset(&mut self, source: usize, last: u64) {
+    /// one, or was put back. Forgets what was known of it. Gives the sequences of the events that
+    /// were unfinished.
+    pub(crate) fn reset(&mut self, source: usize, last: u64) -> Vec<u64> {
         let of_log = |at: &&Ref| at.source == source && at.origin == Origin::Log;
         let gone: Vec<Ref> = self.items.keys().filter(of_log).copied().collect();
-        for at in gone {
-            self.finished(at);
+        for at in &gone {
+            self.finished(*at);
         }
         if let Some(source) = self.sources.get_mut(source) {
             source.done = Done::up_to(last);
@@ -83,6 +84,7 @@ impl Flow {
             // What is in flight is of the log that is no more.
             source.log += 1;
         }
+        gone.iter().map(|at| at.sequence).collect()
     }
 
     /// Keys whose first event waits to be tried again, or that are held.
@@ -129,14 +131,7 @@ impl Flow {
     }
 
     /// A parked event is to be tried again, from the first attempt on.
-    pub(crate) fn retry_parked(
-        &mut self,
-        source: usize,
-        sequence: u64,
-        time_ms: u64,
-        key: Option<u64>,
-    ) {
-        let at = Ref::parked(source, sequence);
+    pub(crate) fn retry_parked(&mut self, at: Ref, time_ms: u64, key: Option<u64>) {
         if !self.items.contains_key(&at) {
             self.add(at, time_ms, key, Tries::default());
         }
@@ -165,7 +160,7 @@ impl Flow {
     /// [`Flow::put_back`].
     pub(crate) fn take(&mut self, now_ms: u64) -> Option<Ref> {
         while let Some((time, at)) = self.later.first().copied()
-            && time <= now_ms
+            && (time <= now_ms || time - now_ms > MAX_AHEAD_MS)
         {
             self.later.remove(&(time, at));
             if let Some(item) = self.items.get_mut(&at) {

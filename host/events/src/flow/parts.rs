@@ -7,10 +7,12 @@ use std::collections::BTreeSet;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Ref {
     pub source: usize,
-    /// Which log of the source: another one after each `Flow::reset`. 0 for parked events.
+    /// Parked events come before those of the log.
+    pub origin: Origin,
+    /// Which log of the source: another one after each `Flow::reset`. Of parked events a number
+    /// that tells those apart that have the same sequence in different logs.
     pub(super) log: u32,
     pub sequence: u64,
-    pub origin: Origin,
 }
 
 impl Ref {
@@ -18,9 +20,17 @@ impl Ref {
     pub(crate) fn parked(source: usize, sequence: u64) -> Self {
         Ref {
             source,
+            origin: Origin::Parked,
             log: 0,
             sequence,
-            origin: Origin::Parked,
+        }
+    }
+
+    /// Another parked event of the same sequence.
+    pub(crate) fn next(self) -> Self {
+        Ref {
+            log: self.log + 1,
+            ..self
         }
     }
 }

@@ -52,8 +52,8 @@ fn held_key_goes_on_only_with_what_was_parked() {
     flow.hold(0, 1, 1);
     flow.finished(log(1));
     assert_eq!(flow.take(0), None);
-    flow.retry_parked(0, 1, 1, Some(1));
     let parked = Ref::parked(0, 1);
+    flow.retry_parked(parked, 1, Some(1));
     assert_eq!(flow.take(0), Some(parked));
     flow.finished(parked);
     assert_eq!(flow.take(0), None);
@@ -67,7 +67,7 @@ fn parked_event_that_is_tried_again_comes_before_later_ones_of_its_key() {
     flow.passed(0, 2, 4);
     flow.found(0, 5, 5, Some(1), later(90));
     assert_eq!(flow.take(0), Some(log(1)));
-    flow.retry_parked(0, 3, 3, Some(1));
+    flow.retry_parked(Ref::parked(0, 3), 3, Some(1));
     assert_eq!(flow.take(0), None);
     flow.finished(log(1));
     let parked = flow.take(0).unwrap();
@@ -139,4 +139,17 @@ proptest! {
         prop_assert_eq!(&flow.sources[0].done, &Done::up_to(keys.len() as u64));
         prop_assert_eq!((flow.busy(), flow.unfinished()), (0, 0));
     }
+}
+
+#[test]
+fn event_that_was_put_off_by_a_clock_far_ahead_is_offered() {
+    let mut flow = flow(&[Some(1), None]);
+    let year = 365 * 24 * 3_600_000;
+    for sequence in [1, 2] {
+        assert_eq!(flow.take(year), Some(log(sequence)));
+        flow.again(log(sequence), later(year + 1_000));
+    }
+    assert_eq!((flow.take(5), flow.take(5)), (Some(log(1)), Some(log(2))));
+    flow.again(log(1), later(24 * 3_600_000));
+    assert_eq!(flow.take(5), None);
 }

@@ -62,6 +62,12 @@ pub enum EventsError {
     /// Too many replays are not over.
     #[error("{MAX_REPLAYS} replays of the events of '{0}' are not over: wait until they are")]
     TooManyReplays(String),
+    /// It is not known where the subscription stands.
+    #[error(
+        "it could not be read yet where the subscription stands, because a store fails: the log of \
+         the host says which. Ask again once it is usable"
+    )]
+    NotRead,
     /// It could not be done now.
     #[error("{0}")]
     Refused(String),
@@ -113,14 +119,16 @@ impl Events {
     /// Has a subscription go on.
     ///
     /// # Errors
-    /// If there is none of that name, or it cannot be noted.
+    /// If there is none of that name, it could not be read yet where it stands, or it cannot be
+    /// noted.
     pub async fn resume(
         &self,
         window: &str,
         name: &str,
     ) -> Result<SubscriptionStatus, EventsError> {
         let subscriber = self.subscriber(window, name)?;
-        let _loaded = subscriber.loading.lock().await;
+        let loaded = subscriber.loaded().await;
+        let _loaded = loaded.ok_or(EventsError::NotRead)?;
         subscriber.resume();
         self.shared.state.flush().await?;
         Ok(subscriber.status())
@@ -172,6 +180,14 @@ impl Events {
     }
 
     pub(crate) async fn undelivered(&self, window: &str) -> Option<String> {
+        // All that is declared counts, and all that is in the log.
+        self.shared.reconcile().await;
+        let logs = &self.shared.logs;
+        if logs.of(window).is_some_and(|log| log.is_unsure())
+            && let Err(error) = logs.store(window).await
+        {
+            tracing::debug!(window, "cannot read how the log stands: {error}");
+        }
         let others = self.shared.of_source(window).into_iter();
         let others = others.filter(|subscriber| *subscriber.window != *window);
         let lacking = others.filter_map(|subscriber| {
@@ -191,5 +207,11 @@ impl Events {
         // Those who read it begin with the first event of the next one of that name.
         self.shared.shrunk(window, 0);
         self.shared.logs.forget(window);
+        let (shared, window) = (self.shared.clone(), window.to_owned());
+        self.shared.tasks.spawn(async move {
+            if let Err(error) = shared.forget_source(&window).await {
+                tracing::warn!(window, "the state of deliveries cannot be read: {error}");
+            }
+        });
     }
 }

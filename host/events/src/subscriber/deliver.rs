@@ -109,8 +109,10 @@ impl Subscriber {
             let Some(cursor) = inner.cursors.get(at.source) else {
                 return Ok(None);
             };
-            let round = cursor.record.round(at.sequence);
-            let id = inner.again.get(&at).cloned();
+            let (id, round) = match inner.again.get(&at) {
+                Some(again) => (Some(again.id.clone()), again.round),
+                None => (None, cursor.record.round(at.sequence)),
+            };
             (cursor.source.clone(), id, inner.flow.tries(at), round)
         };
         let stored = match (at.origin, id) {
@@ -123,11 +125,13 @@ impl Subscriber {
                 events.find(|stored| stored.sequence == at.sequence)
             }
             (Origin::Parked, Some(id)) => {
-                let bytes = self
-                    .shared
-                    .state
-                    .get_bytes(&self.id.payloads(), &id)
-                    .await?;
+                let (state, payloads) = (&self.shared.state, self.id.payloads());
+                let mut bytes = state.get_bytes(&payloads, &id).await?;
+                if bytes.is_none() {
+                    // It was parked a moment ago.
+                    state.flush().await?;
+                    bytes = state.get_bytes(&payloads, &id).await?;
+                }
                 bytes.as_deref().and_then(of_payload)
             }
             (Origin::Parked, None) => None,

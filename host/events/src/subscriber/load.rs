@@ -1,6 +1,6 @@
 //! Where a subscription begins: with what is on disk of it, or where its file says.
 
-use super::{Cursor, Inner, Subscriber, key_hash};
+use super::{Again, Cursor, Inner, Subscriber, key_hash};
 use crate::done::Done;
 use crate::flow::{Ref, Tries};
 use crate::records::{CursorRecord, ParkedRecord, Paused, SUBSCRIPTIONS, SubscriptionRecord};
@@ -127,9 +127,14 @@ impl Subscriber {
             inner.flow.hold(source, record.sequence, key);
         }
         if record.again {
-            inner.again.insert(Ref::parked(source, record.sequence), id);
-            let (sequence, time) = (record.sequence, record.time_ms);
-            inner.flow.retry_parked(source, sequence, time, key);
+            let mut at = Ref::parked(source, record.sequence);
+            // Another log of that source had an event of that number.
+            while inner.again.get(&at).is_some_and(|other| other.id != id) {
+                at = at.next();
+            }
+            let round = record.round;
+            inner.again.insert(at, Again { id, round });
+            inner.flow.retry_parked(at, record.time_ms, key);
         }
     }
 

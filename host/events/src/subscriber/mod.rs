@@ -12,7 +12,10 @@ pub(crate) use load::first_at;
 
 use crate::events::Shared;
 use crate::flow::{Flow, Ref, Tries};
-use crate::records::{CursorRecord, Id, ParkedRecord, Paused, SUBSCRIPTIONS, SubscriptionRecord};
+use crate::limits::{FIRST_PAUSE, LONGEST_LOAD};
+use crate::records::{
+    CursorRecord, Id, ParkedRecord, Paused, SUBSCRIPTIONS, SubscriptionRecord, tries_key,
+};
 use crate::state::{Cursors, Place};
 use hms_grants::subscription::{DeliverTo, Subscription};
 use parking_lot::Mutex;
@@ -52,8 +55,8 @@ pub(crate) struct Inner {
     pub cursors: Vec<Cursor>,
     /// What was tried of events that were not found yet.
     tries: HashMap<(usize, u64), Tries>,
-    /// The ids of parked events that are tried again.
-    again: HashMap<Ref, String>,
+    /// Parked events that are tried again.
+    again: HashMap<Ref, Again>,
     /// The ids of all parked events.
     pub parked: HashSet<String>,
     /// Rejections since the last event that was taken.
@@ -61,6 +64,13 @@ pub(crate) struct Inner {
     /// Nothing is delivered before, after a delivery that was not tried.
     not_before_ms: u64,
     pause: Duration,
+}
+
+/// A parked event that is tried again.
+struct Again {
+    id: String,
+    /// In which it was parked: its receipts are of that round.
+    round: u64,
 }
 
 /// Where it stands in one log.
@@ -84,12 +94,13 @@ impl Subscriber {
             id,
             spec,
             is_schedule,
-            shared,
             inner: Mutex::default(),
             wake: Arc::default(),
-            cancel: CancellationToken::new(),
+            // One that is begun while the host ends does nothing.
+            cancel: shared.stop.child_token(),
             loading: tokio::sync::Mutex::default(),
             over: watch::channel(false).0,
+            shared,
         })
     }
 
@@ -100,6 +111,22 @@ impl Subscriber {
         // A task that has failed says nothing.
         let longest = self.shared.limits.stop_time + Duration::from_secs(5);
         let _ = tokio::time::timeout(longest, over.wait_for(|over| *over)).await;
+    }
+
+    /// Waits until what is on disk of it was read, and keeps it from being read again. None if that
+    /// fails for [`LONGEST_LOAD`].
+    pub(crate) async fn loaded(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        let loaded = async {
+            loop {
+                let turn = self.loading.lock().await;
+                if self.inner.lock().loaded {
+                    return turn;
+                }
+                drop(turn);
+                tokio::time::sleep(FIRST_PAUSE).await;
+            }
+        };
+        tokio::time::timeout(LONGEST_LOAD, loaded).await.ok()
     }
 
     /// Where its events go.
@@ -176,7 +203,18 @@ impl Subscriber {
             "the log of events ends before where the subscription stood: its store was restored \
              from an older copy or made anew. It goes on with what comes from now on"
         );
-        inner.flow.reset(at, last);
+        let mut gone = inner.flow.reset(at, last);
+        // What was tried of those events counts for none of the next ones.
+        inner.tries.retain(|(of, sequence), _| {
+            if *of == at {
+                gone.push(*sequence);
+            }
+            *of != at
+        });
+        for sequence in gone {
+            let key = tries_key(source, sequence);
+            self.shared.state.delete((self.id.tries(), key));
+        }
         if let Some(cursor) = inner.cursors.get_mut(at) {
             cursor.record.replays.clear();
         }

@@ -75,8 +75,9 @@ impl Subscriber {
             sequence,
             "the event is no longer kept"
         );
-        if let Some(id) = inner.again.remove(&at) {
-            self.unpark(&mut inner, id);
+        match inner.again.remove(&at) {
+            Some(again) => self.unpark(&mut inner, again.id),
+            None => self.forget_tries(&inner, at),
         }
         inner.flow.finished(at);
         self.moved(&mut inner, at.source);
@@ -85,18 +86,21 @@ impl Subscriber {
 
     /// The event is done with.
     fn leave(self: &Arc<Self>, inner: &mut Inner, at: Ref, picked: &Picked) {
-        self.forget_tries(inner, at, picked);
-        if let Some(id) = inner.again.remove(&at) {
-            self.unpark(inner, id);
+        self.forget_tries(inner, at);
+        if let Some(again) = inner.again.remove(&at) {
+            self.unpark(inner, again.id);
             self.release(inner, at, picked);
         }
         inner.flow.finished(at);
         self.moved(inner, at.source);
     }
 
-    fn forget_tries(&self, inner: &Inner, at: Ref, picked: &Picked) {
-        if at.origin == Origin::Log && inner.flow.tries(at).count > 0 {
-            let key = tries_key(&picked.source, at.sequence);
+    fn forget_tries(&self, inner: &Inner, at: Ref) {
+        if at.origin == Origin::Log
+            && inner.flow.tries(at).count > 0
+            && let Some(cursor) = inner.cursors.get(at.source)
+        {
+            let key = tries_key(&cursor.source, at.sequence);
             self.shared.state.delete((self.id.tries(), key));
         }
     }
@@ -126,7 +130,8 @@ impl Subscriber {
         let before = inner.flow.tries(at);
         let first_ms = match before.count {
             0 => now,
-            _ => before.first_ms,
+            // A clock that was ahead would have it be tried for as long as it was.
+            _ => before.first_ms.min(now),
         };
         if before.count > 0 && retry.is_over(first_ms, now) {
             self.park(inner, at, picked, outcome);
@@ -184,7 +189,7 @@ impl Subscriber {
             // A replay may park it a second time, in place of the first.
             inner.parked.insert(stored.id.clone());
         }
-        self.forget_tries(inner, at, picked);
+        self.forget_tries(inner, at);
         if let (AfterPark::Hold, Some(key)) = (self.spec.after_park, key) {
             let key = key_hash(&self.shared.hasher, key);
             inner.flow.hold(at.source, at.sequence, key);
@@ -225,7 +230,7 @@ impl Subscriber {
     /// Has a parked event be tried again. None where there is none of this id.
     pub(crate) fn retry(self: &Arc<Self>, id: &str, mut record: ParkedRecord) {
         let mut inner = self.inner.lock();
-        if inner.again.values().any(|known| known == id) {
+        if inner.again.values().any(|known| known.id == id) {
             return;
         }
         record.again = true;
@@ -240,7 +245,7 @@ impl Subscriber {
     /// Drops a parked event. False if it is being tried again now.
     pub(crate) fn discard(self: &Arc<Self>, id: &str, record: &ParkedRecord) -> bool {
         let mut inner = self.inner.lock();
-        let at = inner.again.iter().find(|(_, known)| *known == id);
+        let at = inner.again.iter().find(|(_, known)| known.id == id);
         let at = at.map(|(at, _)| *at);
         if at.is_some_and(|at| inner.flow.is_busy(at)) {
             return false;

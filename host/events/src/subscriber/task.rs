@@ -3,7 +3,7 @@
 use super::{Subscriber, key_hash};
 use crate::binding;
 use crate::flow::Ref;
-use crate::limits::{AFTER_FAILURE, PAGE_BYTES, PAGE_EVENTS};
+use crate::limits::{AFTER_FAILURE, LONGEST_PAUSE, PAGE_BYTES, PAGE_EVENTS};
 use hms_store::{StoreError, StoredEvent};
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -34,12 +34,7 @@ impl Subscriber {
         }
         let mut flights = JoinSet::new();
         while !self.cancel.is_cancelled() {
-            let reading = self.cancel.run_until_cancelled(self.read()).await;
-            if let Some(Err((source, error))) = reading {
-                let (window, subscription) = (&*self.window, &*self.id.name);
-                // The store has said so itself.
-                tracing::debug!(window, subscription, source, "cannot read events: {error}");
-            }
+            self.cancel.run_until_cancelled(self.read()).await;
             while let Some(next) = self.take() {
                 flights.spawn(self.clone().fly(next));
             }
@@ -65,8 +60,10 @@ impl Subscriber {
     fn take(&self) -> Option<Ref> {
         let mut inner = self.inner.lock();
         let now = self.shared.now_ms();
+        let left = inner.not_before_ms.saturating_sub(now);
         let may = inner.record.paused.is_none()
-            && now >= inner.not_before_ms
+            // A clock that was put back says nothing of a pause.
+            && (left == 0 || u128::from(left) > LONGEST_PAUSE.as_millis())
             && inner.flow.busy() < self.spec.concurrency.max(1)
             && !self.shared.state.is_failing()
             && !self.cancel.is_cancelled();
@@ -95,32 +92,37 @@ impl Subscriber {
         left.map_or(longest, |left| left.min(longest))
     }
 
-    /// Reads on in all sources, as far as there is room.
-    async fn read(self: &Arc<Self>) -> Result<(), (String, StoreError)> {
-        for at in 0..self.spec.from.len() {
-            while let Some(Next {
-                source,
-                log,
-                after,
-                most,
-            }) = self.to_read(at)
-            {
-                let failed = |error| (source.clone(), error);
-                let store = self.shared.logs.store(&source).await.map_err(failed)?;
-                let Some(store) = store else {
-                    break;
-                };
-                let last = store.log_state().last;
-                let page = store
-                    .events(after, most, PAGE_BYTES)
-                    .await
-                    .map_err(failed)?;
-                self.found(at, &source, log, after, &page.events);
-                if !page.more {
-                    // What is no longer kept.
-                    self.passed(at, log, last);
-                    break;
-                }
+    /// Reads on in all sources, as far as there is room. One that cannot be read keeps no other
+    /// waiting.
+    async fn read(self: &Arc<Self>) {
+        for (at, source) in self.spec.from.iter().enumerate() {
+            if let Err(error) = self.read_source(at).await {
+                let (window, subscription, source) =
+                    (&*self.window, &*self.id.name, source.as_str());
+                // The store has said so itself.
+                tracing::debug!(window, subscription, source, "cannot read events: {error}");
+            }
+        }
+    }
+
+    async fn read_source(self: &Arc<Self>, at: usize) -> Result<(), StoreError> {
+        while let Some(Next {
+            source,
+            log,
+            after,
+            most,
+        }) = self.to_read(at)
+        {
+            let Some(store) = self.shared.logs.store(&source).await? else {
+                break;
+            };
+            let last = store.log_state().last;
+            let page = store.events(after, most, PAGE_BYTES).await?;
+            self.found(at, &source, log, after, &page.events);
+            if !page.more {
+                // What is no longer kept.
+                self.passed(at, log, last);
+                break;
             }
         }
         Ok(())

@@ -157,6 +157,16 @@ impl Host {
     }
 
     pub(super) async fn with(subscriptions: &[(&str, Subscription)], limits: EventsLimits) -> Self {
+        let stores = Box::new(Memory::new(StoreLimits::default()));
+        Self::over(subscriptions, limits, stores).await
+    }
+
+    /// With the stores of the windows in `stores`.
+    pub(super) async fn over(
+        subscriptions: &[(&str, Subscription)],
+        limits: EventsLimits,
+        stores: Box<dyn Backend>,
+    ) -> Self {
         // Of this runtime: others have other clocks.
         BEGAN.set(Some(Instant::now()));
         let grants = Arc::new(AllGrants::default());
@@ -170,7 +180,7 @@ impl Host {
             scripted: Mutex::default(),
         });
         let disk = Memory::new(StoreLimits::default());
-        let stores = Arc::new(Stores::over(Box::new(Memory::new(StoreLimits::default()))));
+        let stores = Arc::new(Stores::over(stores));
         let events = open(&disk, &stores, &windows, &grants, &limits).await;
         Host {
             events,
@@ -208,6 +218,14 @@ impl Host {
             &self.limits,
         )
         .await;
+    }
+
+    /// Ends without notice. Gives what is there at the next start before anything was done.
+    pub(super) async fn not_started(&self) -> Arc<Events> {
+        self.events.shared.state.close();
+        self.events.stop().await;
+        let (stores, windows) = (&self.stores, &self.windows);
+        opened(&self.disk, stores, windows, &self.grants, &self.limits).await
     }
 
     /// What the windows say from now on.
@@ -263,6 +281,17 @@ impl Host {
         self.events.grants_changed();
     }
 
+    /// Changes what the file of a window says of both.
+    pub(super) fn declare(
+        &self,
+        window: &str,
+        subscriptions: Vec<Subscription>,
+        schedules: Vec<Schedule>,
+    ) {
+        grant(&self.grants, window, subscriptions, schedules);
+        self.events.grants_changed();
+    }
+
     /// Lets time pass.
     pub(super) async fn pass(&self, time: Duration) {
         tokio::time::sleep(time).await;
@@ -295,6 +324,20 @@ async fn open(
     grants: &Arc<AllGrants>,
     limits: &EventsLimits,
 ) -> Arc<Events> {
+    let events = opened(disk, stores, windows, grants, limits).await;
+    events.start();
+    // The subscriptions are there.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    events
+}
+
+async fn opened(
+    disk: &Memory,
+    stores: &Arc<Stores>,
+    windows: &Arc<FakeWindows>,
+    grants: &Arc<AllGrants>,
+    limits: &EventsLimits,
+) -> Arc<Events> {
     let store: Arc<dyn Store> = disk.open("events", true).unwrap().unwrap();
     let config = EventsConfig {
         stores: stores.clone(),
@@ -305,11 +348,7 @@ async fn open(
         tracer: Arc::default(),
         clock,
     };
-    let events = Events::over(store, config).await.unwrap();
-    events.start();
-    // The subscriptions are there.
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    events
+    Events::over(store, config).await.unwrap()
 }
 
 fn grant(

@@ -300,3 +300,71 @@ async fn lag_is_not_told_until_the_length_of_the_log_is_known_again() {
     host.pass(Duration::from_secs(2)).await;
     assert_eq!(told(), (true, SubscriptionState::Active));
 }
+
+#[tokio::test(start_paused = true)]
+async fn event_that_was_parked_in_a_replay_is_tried_again_in_the_round_of_that() {
+    let mut host = Host::new(&[("b", subscription("all", "a"))]).await;
+    host.emit("a", &["x"]).await;
+    host.caught_up("b", "all").await;
+    host.script(|_| Reply::Status(400));
+    host.events.replay("b", "all", at(EPOCH)).await.unwrap();
+    host.settle().await;
+    host.restart().await;
+    host.seen();
+    host.script(|_| Reply::Status(200));
+    let parked = host.events.parked(None, None, None, 10).await.unwrap();
+    let id = &parked.parked[0].id;
+    host.events.retry_parked(id).await.unwrap();
+    host.settle().await;
+    let seen = host.seen();
+    // In round 0 its receipt would be known, and the handler would do nothing.
+    assert_eq!((seen.len(), seen[0].round), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn parked_events_of_two_logs_with_the_same_number_are_both_tried_again() {
+    let host = Host::new(&[("b", subscription("all", "a"))]).await;
+    host.script(|_| Reply::Status(400));
+    host.emit("a", &["old"]).await;
+    host.settle().await;
+    host.stores.remove("a").unwrap();
+    host.events.store_deleted("a");
+    host.emit("a", &["new"]).await;
+    host.settle().await;
+    host.seen();
+    host.script(|_| Reply::In(Duration::from_secs(1)));
+    let parked = host.events.parked(None, None, None, 10).await.unwrap();
+    assert_eq!(parked.parked.len(), 2);
+    for one in &parked.parked {
+        host.events.retry_parked(&one.id).await.unwrap();
+    }
+    host.pass(Duration::from_secs(5)).await;
+    let mut bodies: Vec<String> = host.seen().into_iter().map(|seen| seen.body).collect();
+    bodies.sort();
+    assert_eq!(bodies, ["new", "old"]);
+    let left = host.events.parked(None, None, None, 10).await.unwrap();
+    assert_eq!(left.parked, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replay_that_an_operator_asks_for_while_the_host_ends_delivers_nothing() {
+    let host = Host::new(&[("b", subscription("all", "a"))]).await;
+    host.emit("a", &["x"]).await;
+    host.caught_up("b", "all").await;
+    host.seen();
+    host.events.stop().await;
+    let _ = host.events.replay("b", "all", at(EPOCH)).await;
+    host.settle().await;
+    assert_eq!(host.sequences(), [0; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_undelivered_also_before_anybody_has_looked_at_their_log() {
+    let host = Host::new(&[("b", subscription("all", "a"))]).await;
+    host.script(|_| Reply::Fails(hms_core::error::Problem::WindowStopped));
+    host.emit("a", &["x"]).await;
+    host.settle().await;
+    let again = host.not_started().await;
+    let lacking = again.undelivered("a").await;
+    assert!(lacking.unwrap().contains("b/all (1)"));
+}

@@ -2,7 +2,12 @@
 
 use super::*;
 use crate::limits::{EventsLimits, MAX_UNFINISHED};
-use hms_grants::subscription::{AfterPark, Filter, Order, Subscription};
+use crate::operate::EventsError;
+use hms_grants::subscription::{AfterPark, Filter, Order, Start, Subscription};
+use hms_store::conformance::Memory;
+use hms_store::{Backend, Store, StoreError, StoreId, StoreLimits};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[tokio::test(start_paused = true)]
@@ -163,4 +168,67 @@ async fn filter_passes_over_what_is_not_wanted() {
     assert_eq!(host.sequences(), [2, 4]);
     let status = host.events.subscription("b", "some").unwrap();
     assert_eq!(status.sources[0].done, 5);
+}
+
+/// Stores of which one cannot be opened.
+struct Broken(Memory);
+
+impl Backend for Broken {
+    fn open(&self, name: &str, create: bool) -> Result<Option<Arc<dyn Store>>, StoreError> {
+        match name {
+            "broken" => Err(StoreError::Corrupt {
+                path: name.into(),
+                reason: "a test says so".into(),
+            }),
+            _ => self.0.open(name, create),
+        }
+    }
+
+    fn list(&self) -> Result<BTreeMap<String, StoreId>, StoreError> {
+        self.0.list()
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StoreError> {
+        self.0.remove(name)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn source_whose_store_fails_keeps_no_other_of_the_subscription_waiting() {
+    let both = Subscription {
+        from: vec!["broken".parse().unwrap(), "a".parse().unwrap()],
+        ..subscription("both", "a")
+    };
+    let stores = Box::new(Broken(Memory::new(StoreLimits::default())));
+    let host = Host::over(&[("b", both)], EventsLimits::default(), stores).await;
+    host.emit("a", &["x", "y"]).await;
+    host.pass(Duration::from_secs(5)).await;
+    assert_eq!(host.sequences(), [1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn subscription_that_cannot_be_read_is_not_said_to_be_resumed() {
+    let stores = Box::new(Broken(Memory::new(StoreLimits::default())));
+    let all = subscription("all", "a");
+    let host = Host::over(&[("b", all.clone())], EventsLimits::default(), stores).await;
+    host.events.pause("b", "all").await.unwrap();
+    let both = Subscription {
+        from: vec!["a".parse().unwrap(), "broken".parse().unwrap()],
+        start: Start::Now,
+        ..all.clone()
+    };
+    host.grant("b", vec![both]);
+    host.settle().await;
+    let refused = host.events.resume("b", "all").await.unwrap_err();
+    assert!(matches!(refused, EventsError::NotRead), "{refused}");
+    host.grant("b", vec![all]);
+    host.settle().await;
+    assert!(
+        host.events
+            .resume("b", "all")
+            .await
+            .unwrap()
+            .paused
+            .is_none()
+    );
 }

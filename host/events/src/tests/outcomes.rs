@@ -185,3 +185,25 @@ async fn trap_is_an_attempt_and_retry_after_is_obeyed_up_to_the_longest_pause() 
     assert!((seen[3].at_ms - seen[2].at_ms).abs_diff(60_000) < 100);
     assert!(seen[1].at_ms - began <= 1_100);
 }
+
+#[tokio::test(start_paused = true)]
+async fn rejected_events_that_are_resumed_before_they_are_on_disk_are_not_lost() {
+    let host = Host::new(&[("b", subscription("all", "a"))]).await;
+    host.script(|_| Reply::Status(404));
+    let subjects: Vec<String> = (0..20).map(|i| i.to_string()).collect();
+    let subjects: Vec<&str> = subjects.iter().map(String::as_str).collect();
+    host.emit("a", &subjects).await;
+    // No time passes meanwhile, so that nothing is committed.
+    let subscriber = host.events.shared.subscriber("b", "all").unwrap();
+    while subscriber.status().paused.is_none() {
+        tokio::task::yield_now().await;
+    }
+    host.script(|_| Reply::Status(200));
+    host.seen();
+    subscriber.resume();
+    host.settle().await;
+    let mut sequences = host.sequences();
+    sequences.sort_unstable();
+    assert_eq!(sequences, (1..=20).collect::<Vec<u64>>());
+    assert!(parked(&host).await.is_empty());
+}

@@ -1,7 +1,8 @@
 //! What outlives a host, and what happens again.
 
 use super::*;
-use crate::records::{LOGS, LogRecord};
+use crate::limits::EventsLimits;
+use crate::records::{LOGS, LogRecord, SUBSCRIPTIONS};
 use hms_core::error::Problem;
 use hms_core::events::EmitGuard;
 use hms_grants::subscription::{Start, Subscription};
@@ -186,4 +187,84 @@ async fn copy_for_a_backup_says_of_no_log_that_it_is_exact_and_a_usual_end_makes
     assert!(is_dirty(&host).await);
     host.restart().await;
     assert!(!is_dirty(&host).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_of_an_event_end_with_its_log() {
+    let mut host = Host::new(&[("b", subscription("all", "a"))]).await;
+    host.script(|_| Reply::Status(500));
+    host.emit("a", &["old"]).await;
+    host.pass(Duration::from_secs(20)).await;
+    host.stores.remove("a").unwrap();
+    host.events.store_deleted("a");
+    host.settle().await;
+    host.restart().await;
+    host.seen();
+    host.script(|_| Reply::Status(200));
+    host.emit("a", &["new"]).await;
+    host.caught_up("b", "all").await;
+    let seen = host.seen();
+    assert_eq!((seen.len(), seen[0].attempt), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn subscription_that_is_put_back_reads_a_log_that_was_made_anew_from_its_first_event_on() {
+    let one = subscription("all", "a");
+    let host = Host::new(&[("b", one.clone())]).await;
+    host.emit("a", &["x", "y"]).await;
+    host.caught_up("b", "all").await;
+    host.grant("b", Vec::new());
+    host.settle().await;
+    host.stores.remove("a").unwrap();
+    host.events.store_deleted("a");
+    host.settle().await;
+    host.emit("a", &["1", "2", "3"]).await;
+    host.seen();
+    host.grant("b", vec![one]);
+    host.caught_up("b", "all").await;
+    let mut sequences = host.sequences();
+    sequences.sort_unstable();
+    assert_eq!(sequences, [1, 2, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn parked_events_of_a_subscription_that_is_gone_for_long_stay_until_somebody_drops_them() {
+    let one = subscription("all", "a");
+    let limits = EventsLimits {
+        keep: Duration::from_secs(3_600),
+        ..EventsLimits::default()
+    };
+    let host = Host::with(&[("b", one.clone())], limits).await;
+    host.script(|_| Reply::Status(400));
+    host.emit("a", &["x", "y"]).await;
+    host.settle().await;
+    host.events.pause("b", "all").await.unwrap();
+    host.grant("b", Vec::new());
+    host.pass(Duration::from_secs(3 * 3_600)).await;
+    let parked = async || {
+        let list = host.events.parked(Some("b"), Some("all"), None, 10).await;
+        list.unwrap().parked
+    };
+    let all = parked().await;
+    assert_eq!(all.len(), 2);
+    host.events.drop_parked(&all[0].id).await.unwrap();
+    // All else of it is gone: it is another one.
+    host.script(|_| Reply::Status(200));
+    host.seen();
+    let late = Subscription {
+        start: Start::Now,
+        ..one
+    };
+    host.grant("b", vec![late]);
+    host.settle().await;
+    host.events.retry_parked(&all[1].id).await.unwrap();
+    host.emit("a", &["z"]).await;
+    host.caught_up("b", "all").await;
+    let mut sequences = host.sequences();
+    sequences.sort_unstable();
+    assert_eq!(sequences, [2, 3]);
+    host.grant("b", Vec::new());
+    host.pass(Duration::from_secs(2 * 3_600)).await;
+    let state = &host.events.shared.state;
+    assert!(state.keys(SUBSCRIPTIONS).await.unwrap().is_empty());
 }

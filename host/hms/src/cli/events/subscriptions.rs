@@ -124,7 +124,10 @@ impl Subscriptions {
             events,
             subscription,
         } = &replayed.what;
-        say!("{events} events from {} on are looked at again", time(from));
+        match events {
+            1 => say!("1 event from {} on is looked at again", time(from)),
+            _ => say!("{events} events from {} on are looked at again", time(from)),
+        }
         if subscription.paused.is_some() {
             say!("{}", sentence(subscription));
         }
