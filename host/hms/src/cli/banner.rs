@@ -76,10 +76,23 @@ impl Banner {
     fn to_try(&self) -> String {
         let windows = self.windows.statuses();
         let example = windows.iter().any(|window| window.name == EXAMPLE);
-        match windows.is_empty() || example {
-            true => self.examples_to_try(),
-            false => self.routes_to_try(),
+        match (windows.is_empty(), example) {
+            (true, _) => self.first_window(),
+            (_, true) => self.examples_to_try(),
+            _ => self.routes_to_try(),
         }
+    }
+
+    /// What to do on a host on which nothing is yet.
+    fn first_window(&self) -> String {
+        let admin = self.admin.trim_start_matches("http://");
+        let data = Printable(self.data.display());
+        let hms = program();
+        format!(
+            "\nno window is deployed yet:\n  \
+             {hms} new NAME          makes the folder of one; in it, `{hms} build --release`\n  \
+             {hms} deploy FILE.wasm --admin {admin} --data {data}\n"
+        )
     }
 
     /// The routes of an author's own windows.
@@ -105,8 +118,14 @@ impl Banner {
                 true => " -H \"Authorization: Bearer $TOKEN\"",
                 false => "",
             };
+            let gets = route.methods.is_empty() || route.methods.iter().any(|one| one == "GET");
+            let method = match route.methods.first() {
+                Some(method) if !gets => format!(" -X {method}"),
+                _ => String::new(),
+            };
             let path = route.uri.trim_end_matches("/**");
-            text.push_str(&format!("  curl{token} {}{path}\n", self.gateway));
+            let path = if path.is_empty() { "/" } else { path };
+            text.push_str(&format!("  curl{token}{method} {}{path}\n", self.gateway));
         }
         if routes.is_empty() {
             text.push_str("  no route leads to a window yet: write routes/NAME.yaml beside it\n");

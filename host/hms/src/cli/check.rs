@@ -60,6 +60,9 @@ enum Kind {
 struct Found {
     routes: Vec<(FileStatus<Route>, RouteStatus)>,
     grants: Vec<(FileStatus<GrantsFile>, GrantsStatus)>,
+    /// Where these files are, in their order: a route and its window's grants often have one name.
+    route_paths: Vec<PathBuf>,
+    grant_paths: Vec<PathBuf>,
     /// Grants that nobody uses, and the like.
     notes: Vec<String>,
     /// The grants that are in force.
@@ -82,14 +85,10 @@ impl Check {
             None => {}
         }
         let found = self.found()?;
-        let routes = found
-            .routes
-            .iter()
-            .map(|(_, shown)| (&shown.file, &shown.faults));
-        let grants = found
-            .grants
-            .iter()
-            .map(|(_, shown)| (&shown.file, &shown.faults));
+        let routes = found.routes.iter().map(|(_, shown)| &shown.faults);
+        let routes = found.route_paths.iter().zip(routes);
+        let grants = found.grants.iter().map(|(_, shown)| &shown.faults);
+        let grants = found.grant_paths.iter().zip(grants);
         let files: Vec<_> = routes.chain(grants).collect();
         let faulty = files
             .iter()
@@ -105,7 +104,7 @@ impl Check {
             }));
         } else {
             for (file, faults) in &files {
-                let name = printable(file);
+                let name = Printable(file.display());
                 if faults.is_empty() {
                     say!("{name}: ok");
                 }
@@ -155,25 +154,26 @@ impl Found {
         let shown = path.display();
         let metadata = std::fs::metadata(path)
             .with_context(|| format!("cannot read the routes folder {shown}"))?;
-        let files = if metadata.is_dir() {
+        let (folder, files) = if metadata.is_dir() {
             let most = Limits::default().max_routes;
             let set = RouteSet::load(path, None, most, GatewayMetrics::new());
             if let Some(fault) = set.manifests().folder_fault() {
                 bail!("cannot read the routes folder {shown}: {fault}");
             }
-            set.manifests().status()
+            (path, set.manifests().status())
         } else {
-            check_file::<Route>(path).with_context(|| no_manifest(path))?
+            let files = check_file::<Route>(path).with_context(|| no_manifest(path))?;
+            (path.parent().unwrap_or(path), files)
         };
         anyhow::ensure!(
             !files.is_empty(),
             "no manifest in {shown}: manifests are files that end with .yaml or .yml"
         );
-        let files = files.into_iter().map(|file| {
+        for file in files {
             let shown = route_status(&file);
-            (file, shown)
-        });
-        self.routes.extend(files);
+            self.route_paths.push(folder.join(&file.file));
+            self.routes.push((file, shown));
+        }
         Ok(())
     }
 
@@ -217,6 +217,7 @@ impl Found {
             }
             // Secrets are on the machine that serves.
             let shown = grants_status(&file, folder, &BTreeMap::new());
+            self.grant_paths.push(folder.join(&file.file));
             self.grants.push((file, shown));
         }
         Ok(())
@@ -430,11 +431,6 @@ mod tests {
         fs::write(&grants, "calls: [docs]\n").unwrap();
         assert_eq!(check(&grants), Ok(()));
         assert_eq!(check_all(&[&routes, &windows]), Ok(()));
-        fs::write(&grants, "internal: true\n").unwrap();
-        let refused = check_all(&[&routes, &windows]).unwrap_err();
-        assert_eq!(refused, "1 of 2 manifests have faults");
-        let public = "uri: /w\nupstream: http://hms-svc-v\nplugins: [wasm: {window: w}]\n";
-        fs::write(&route, public).unwrap();
         let both = Check {
             paths: vec![routes.clone(), windows.clone()],
             routes: "routes".into(),
@@ -442,6 +438,14 @@ mod tests {
             json: false,
             schema: None,
         };
+        let found = both.found().unwrap();
+        let paths: Vec<_> = found.route_paths.iter().chain(&found.grant_paths).collect();
+        assert_eq!(paths, [&route, &grants]);
+        fs::write(&grants, "internal: true\n").unwrap();
+        let refused = check_all(&[&routes, &windows]).unwrap_err();
+        assert_eq!(refused, "1 of 2 manifests have faults");
+        let public = "uri: /w\nupstream: http://hms-svc-v\nplugins: [wasm: {window: w}]\n";
+        fs::write(&route, public).unwrap();
         let found = both.found().unwrap();
         let faults = &found.routes[0].1.faults;
         assert_eq!((faults.len(), faults[0].line), (1, 3));

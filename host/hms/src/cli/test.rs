@@ -67,6 +67,10 @@ impl Test {
         let roots = project::roots(vec![self.dir.clone()])?;
         ensure_windows(&roots, &[]).await?;
         let plan = Plan::read(&roots, &[], &say).await;
+        let windows = project::windows(plan.homes().count());
+        say(&format!(
+            "building {windows} for the host beside the tests (the first time takes a minute)"
+        ));
         let profile = match self.release {
             true => Profile::Release,
             false => Profile::Author,

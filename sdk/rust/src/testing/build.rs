@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use std::env;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -38,6 +39,13 @@ pub(super) fn component(package: &Path) -> Vec<u8> {
         cargo.env_remove(name);
     }
     let manifest = package.join("Cargo.toml");
+    if !folder().exists() {
+        // Past the capture of cargo's tests, which would keep it to themselves.
+        let what = format!(
+            "building the window for {TARGET}: the first time takes a minute, and the tests wait"
+        );
+        let _ = writeln!(std::io::stderr(), "hms-window: {what}");
+    }
     cargo
         .args(["build", "--lib", "--target", TARGET, "--target-dir"])
         .arg(folder())

@@ -1,6 +1,7 @@
 //! `hms new`: the folder of a new window, in the author's language. Everything that it writes is in
 //! the program, so it needs neither a clone nor a network.
 
+mod align;
 mod catalogue;
 mod project;
 

@@ -1,5 +1,6 @@
 //! A template, made a project: names put in, and written whole or not at all.
 
+use super::align;
 use super::catalogue::{COMMON, FILES, Language};
 use anyhow::{Context, bail};
 use hms_windows::WindowName;
@@ -37,7 +38,10 @@ impl Project {
                     ),
                     // What says what is in `vendor`.
                     (_, Some("_vendor.txt")) | (None, None) => continue,
-                    (None, Some(file)) => (project_path(file, name), with_names(text, name)),
+                    (None, Some(file)) => {
+                        let text = align::filled(text, |part| with_names(part, name));
+                        (project_path(file, name), text)
+                    }
                 };
                 files.insert(path, text);
             }
