@@ -63,3 +63,9 @@ declare var Request: typeof import("./index.js").Request;
 declare type Request = import("./index.js").Request;
 declare var Response: typeof import("./index.js").Response;
 declare type Response = import("./index.js").Response;
+
+// The files of a folder, for `site` of @hms-svc/window.
+declare module "site:*" {
+  const files: ReadonlyMap<string, unknown>;
+  export default files;
+}

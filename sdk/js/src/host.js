@@ -9,9 +9,10 @@ import store from "wasi:keyvalue/store@0.2.0-draft2";
 import types from "wasi:http/types@0.3.0";
 // Only in the worlds that have them: the build says which.
 import calls from "hms-window:calls";
+import chain from "hms-window:chain";
 import transactions from "hms-window:transactions";
 
-export { atomics, batch, calls, logging, monotonic, random, settings, store, transactions, types };
+export { atomics, batch, calls, chain, logging, monotonic, random, settings, store, transactions, types };
 
 /** What the host says in place of a result: the engine wraps it into an `Error`. */
 export function reasonOf(error) {

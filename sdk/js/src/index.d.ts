@@ -13,6 +13,36 @@ export function window(
   handler: ((request: WindowRequest) => Response | Promise<Response>) | Window,
 ): Window;
 
+/** What comes after a middleware: further ones, then the window or service of the route. */
+export type Next = (request: WindowRequest) => Promise<Response>;
+
+/**
+ * A middleware: a window that stands between a route and its upstream. It answers by `next(request)`, or
+ * itself. Bodies stream through; a request whose body was read cannot be forwarded. Each request needs
+ * an instance of its own: do not set `--reuse`.
+ */
+export function middleware(
+  handler: (request: WindowRequest, next: Next) => Response | Promise<Response>,
+): Window;
+
+/** The files of a folder: `import files from "site:../dist"`. */
+export type SiteFiles = ReadonlyMap<string, unknown>;
+
+/**
+ * Answers with the files of a site: `export default window(site(files))`. `/` is `index.html`,
+ * `/guide/` is `guide/index.html`, and `404.html` is what else is answered. Files are compressed when
+ * the window is built; there are entity tags, ranges and a strict Content-Security-Policy.
+ */
+export function site(files: SiteFiles, options?: {
+  /** Navigations to paths that are not there get `index.html`, whose script knows what to show. */
+  singlePage?: boolean;
+  /** Another `Content-Security-Policy` of the pages. */
+  csp?: string;
+}): (request: WindowRequest) => Response;
+
+/** An entity tag (`ETag`) of a version number, a hash or an id: any text. */
+export function entityTag(version: string | number): string;
+
 export type BodyInit =
   | string
   | ArrayBuffer
@@ -103,6 +133,14 @@ export class WindowRequest extends Request {
   number(name: string, fallback: number): number;
   number(name: string): number | undefined;
   cookie(name: string): string | undefined;
+  /** The host that the client has asked, and its port. */
+  readonly authority: string | null;
+  /**
+   * Holds the conditions of the request (`If-Match`, `If-None-Match`) against the version of what is there
+   * now, as in `entityTag(version)`, or undefined for nothing. True in a GET: answer 304, the client has
+   * it. Throws 412 where a condition fails. For a change, call it in `update` or in a transaction.
+   */
+  notModified(version: string | number | undefined): boolean;
   /** The caller, as verified by the gateway; 401 if the request has none. */
   caller(): Caller;
   /** The body as JSON, up to 1 MiB (413); 400 if it is none. */

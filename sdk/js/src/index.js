@@ -1,9 +1,12 @@
 // What an author imports. `index.d.ts` says what each of it does.
 export { call, fetch, FetchError } from "./fetch.js";
+export { entityTag } from "./conditional.js";
 export { config, Secret, secret } from "./config.js";
 export { Event, ReceivedEvent } from "./event.js";
 export { newId, sleep } from "./ids.js";
+export { middleware } from "./middleware.js";
 export { Problem } from "./problem.js";
+export { site } from "./site/site.js";
 export { Store, StoreError } from "./store.js";
 export { Transaction, TransactionError, transaction } from "./transaction.js";
 export { Caller, WindowRequest } from "./window-request.js";

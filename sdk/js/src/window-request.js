@@ -1,3 +1,4 @@
+import { entityTag, notModified } from "./conditional.js";
 import { received } from "./event.js";
 import { Problem } from "./problem.js";
 import { Store } from "./store.js";
@@ -10,13 +11,15 @@ const BODY_LIMIT = 1 << 20;
 /** A request, as the gateway has checked it: a `Request` of the Fetch standard, and more. */
 export class WindowRequest extends Request {
   #target;
+  #authority;
 
-  /** `headers` may be a function that reads them. */
-  constructor(method, target, headers, body) {
+  /** `headers` may be a function that reads them, as `authority` is. */
+  constructor(method, target, headers, body, authority = () => null) {
     super("", { headers, body, limit: BODY_LIMIT });
     this.isHead = method === "HEAD";
     this.method = this.isHead ? "GET" : method;
     this.#target = target;
+    this.#authority = authority;
   }
 
   tooLarge(limit) {
@@ -24,7 +27,17 @@ export class WindowRequest extends Request {
   }
 
   get url() {
-    return `http://${this.headers.get("host") ?? "window"}${this.#target}`;
+    return `http://${this.authority ?? "window"}${this.#target}`;
+  }
+
+  /** The host that the client has asked, and its port; null if it said none. */
+  get authority() {
+    return this.#authority() ?? this.headers.get("host");
+  }
+
+  /** The raw path and query. */
+  get target() {
+    return this.#target;
   }
 
   get path() {
@@ -90,6 +103,10 @@ export class WindowRequest extends Request {
     } catch (error) {
       throw Problem.badRequest(`the body is not JSON: ${error.message}`);
     }
+  }
+
+  notModified(version) {
+    return notModified(this, version === undefined ? null : entityTag(version));
   }
 
   async event() {

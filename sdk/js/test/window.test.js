@@ -12,6 +12,10 @@ const { Headers } = await import("../src/web/headers.js");
 const { Response } = await import("../src/web/response.js");
 const { WindowRequest } = await import("../src/window-request.js");
 const { window } = await import("../src/window.js");
+const { entityTag } = await import("../src/conditional.js");
+const { unpacked } = await import("../src/site/files.js");
+const { site } = await import("../src/site/site.js");
+const { isHashed } = await import("../src/bundler/site.js");
 
 const request = (target, headers = {}, body = null, method = "GET") =>
   new WindowRequest(method, target, new Headers(headers), body);
@@ -180,4 +184,54 @@ test("a cookie is found whatever the others hold, and in any field", () => {
   assert.equal(request.cookie("session"), "good");
   assert.equal(request.cookie("b[]"), "2");
   assert.equal(request.cookie("evil"), undefined);
+});
+
+const asked = (headers = {}, path = "/", method = "GET") =>
+  new WindowRequest(method, path, new Headers(headers), null);
+
+test("conditions are those of RFC 9110", () => {
+  assert.equal(asked({ "if-none-match": 'W/"2", "3"' }).notModified(2), true);
+  assert.equal(asked({ "if-none-match": '"a,b"' }).notModified(2), false);
+  assert.equal(asked({ "if-none-match": "*" }).notModified(undefined), false);
+  const put = (headers) => asked(headers, "/", "PUT");
+  assert.equal(put({ "if-match": '"1", "2"' }).notModified(2), false);
+  for (const headers of [{ "if-match": '"1"' }, { "if-match": 'W/"2"' }, { "if-none-match": "*" }]) {
+    assert.throws(() => put(headers).notModified(2), (error) => error.status === 412);
+  }
+  assert.throws(() => put({ "if-match": "*" }).notModified(undefined), (error) => error.status === 412);
+  assert.throws(() => put({ "if-match": "2" }).notModified(2), (error) => error.status === 400);
+  assert.equal(entityTag('a "b'), '"a%20%22b"');
+});
+
+test("site answers with files, codings, parts and pages", async () => {
+  const page = "<p>" + "hello ".repeat(100);
+  const file = (name, text, br) => [name, "text/html", `t-${name}`, false, btoa(text), br, null];
+  const files = unpacked([file("index.html", page, btoa("small")), file("guide/index.html", "guide", null),
+    file("404.html", "nothing here", null)]);
+  const answer = site(files);
+  const whole = answer(asked());
+  assert.equal(await whole.text(), page);
+  assert.match(whole.headers.get("content-security-policy"), /default-src 'self'/);
+  const packed = answer(asked({ "accept-encoding": "gzip, br;q=0.5" }));
+  assert.deepEqual([packed.headers.get("content-encoding"), await packed.text()], ["br", "small"]);
+  assert.notEqual(packed.headers.get("etag"), whole.headers.get("etag"));
+  assert.equal(answer(asked({ "if-none-match": whole.headers.get("etag") })).status, 304);
+  const part = answer(asked({ range: "bytes=-3", "accept-encoding": "br" }));
+  assert.deepEqual([part.status, await part.text()], [206, page.slice(-3)]);
+  assert.equal(part.headers.get("content-range"), `bytes ${page.length - 3}-${page.length - 1}/${page.length}`);
+  assert.equal(answer(asked({ range: "bytes=9999-" })).status, 416);
+  assert.equal(answer(asked({ range: "bytes=0-1", "if-range": '"old"' })).status, 200);
+  assert.equal(answer(asked({}, "/guide?a=b")).headers.get("location"), "/guide/?a=b");
+  assert.equal(await answer(asked({}, "/none")).text(), "nothing here");
+  const application = site(files, { singlePage: true });
+  assert.equal(application(asked({ accept: "text/html" }, "/none")).status, 200);
+  assert.equal(application(asked({ accept: "text/html" }, "/none.js")).status, 404);
+  assert.throws(() => answer(asked({}, "/", "POST")), (error) => error.status === 405);
+});
+
+test("names of bundlers are hashed and names of people are not", () => {
+  for (const name of ["assets/index-BfD3kz9x.js", "index-Bf-3kz9x.js", "index-BfD3kz9x.js.map", "main.3f2a9c1b.css",
+    "chunk-3f2a9c1b7d.js", "logo.3f2a9c1b.svg"]) assert.ok(isHashed(name), name);
+  for (const name of ["index.html", "page-BfD3kz9x.html", "report-20260101.pdf", "my-holidays.jpg", "jquery-3.7.1.js",
+    "app.js", "deadbeef.js", "background-picture.png", "LICENSE", "-BfD3kz9x"]) assert.ok(!isHashed(name), name);
 });

@@ -1,14 +1,29 @@
 """What needs no host."""
 
 import asyncio
+import gzip
 import json
+import sys
 import textwrap
+import types
 
 import pytest
 
-from hms_window import Event, FetchError, Headers, Problem, Request, Response, Store, call
+from hms_window import (
+    Event,
+    FetchError,
+    Headers,
+    Problem,
+    Request,
+    Response,
+    Site,
+    Store,
+    call,
+    entity_tag,
+)
 from hms_window._host import NoHost
-from hms_window.build import reason, uses_transactions
+from hms_window.build import reason, uses_middleware, uses_transactions
+from hms_window.embed import files, is_hashed
 from hms_window.paging import page
 from hms_window.serve import explained, failure
 
@@ -199,6 +214,19 @@ def test_transactions_are_found_in_the_source(tmp_path):
         assert uses_transactions(file) is expected, source
 
 
+def test_middleware_is_found_in_the_source(tmp_path):
+    for source, expected in [
+        ("from hms_window import middleware", True),
+        ("import hms_window as w\n@w.middleware\nasync def f(a, b): ...", True),
+        ("from hms_window import *\n@middleware\nasync def f(a, b): ...", True),
+        ("import hms_window\n@hms_window.window\ndef f(a): ...", False),
+        ("from other import middleware", False),
+    ]:
+        file = tmp_path / "app.py"
+        file.write_text(source)
+        assert uses_middleware(file) is expected, source
+
+
 def test_failed_build_shows_the_authors_error_alone():
     stderr = textwrap.dedent("""\
         Traceback (most recent call last):
@@ -220,3 +248,63 @@ def test_failed_build_shows_the_authors_error_alone():
     said = reason(stderr, "app")
     assert said.endswith("ImportError: cannot import name 'store'")
     assert 'File "app.py"' in said and "entry" not in said and "import app" not in said
+
+
+def test_conditions_are_those_of_rfc_9110():
+    def asked(method, **headers):
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        return Request(method, headers=Headers(fields))
+
+    assert asked("GET", if_none_match='W/"2", "3"').not_modified(2)
+    assert not asked("GET", if_none_match='"a,b"').not_modified(2)
+    assert not asked("GET", if_none_match="*").not_modified(None)
+    assert not asked("PUT", if_match='"1", "2"').not_modified(2)
+    for headers in [{"if_match": '"1"'}, {"if_match": 'W/"2"'}, {"if_none_match": "*"}]:
+        with pytest.raises(Problem) as refused:
+            asked("PUT", **headers).not_modified(2)
+        assert refused.value.status == 412
+    with pytest.raises(Problem) as refused:
+        asked("PUT", if_match="2").not_modified(2)
+    assert refused.value.status == 400
+    assert entity_tag('a "b') == '"a%20%22b"'
+
+
+def test_site_answers_with_files_codings_parts_and_pages(tmp_path, monkeypatch):
+    page = b"<p>" + b"hello " * 100
+    for name, data in [("index.html", page), ("guide/index.html", b"g"), ("404.html", b"none")]:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / ".hidden").write_text("x")
+    found = files(tmp_path)
+    assert sorted(found) == ["404.html", "guide/index.html", "index.html"]
+    module = types.SimpleNamespace(SITES={"site": found})
+    monkeypatch.setitem(sys.modules, "hms_window_sites", module)
+    site = Site("site")
+
+    def asked(path="/", **headers):
+        path, _, query = path.partition("?")
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        return site.answer(Request("GET", path, query, Headers(fields)))
+
+    whole = asked()
+    assert (whole.status, whole.body) == (200, page)
+    assert "default-src 'self'" in whole.headers["content-security-policy"]
+    packed = asked(accept_encoding="gzip")
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == page
+    assert asked(if_none_match=whole.headers["etag"]).status == 304
+    part = asked(range="bytes=-3", accept_encoding="gzip")
+    assert (part.status, part.body) == (206, page[-3:])
+    assert asked(range="bytes=9999-").status == 416
+    assert asked(range="bytes=0-1", if_range='"old"').status == 200
+    assert asked("/guide?a=b").headers["location"] == "/guide/?a=b"
+    assert (asked("/none").status, asked("/none").body) == (404, b"none")
+    with pytest.raises(RuntimeError, match="--site other"):
+        Site("other")
+
+
+def test_names_of_bundlers_are_hashed_and_names_of_people_are_not():
+    for name in ["assets/index-BfD3kz9x.js", "index-BfD3kz9x.js.map", "chunk-3f2a9c1b7d.js"]:
+        assert is_hashed(name), name
+    for name in ["index.html", "report-20260101.pdf", "jquery-3.7.1.js", "deadbeef.js", "LICENSE"]:
+        assert not is_hashed(name), name

@@ -46,9 +46,9 @@ export async function build(source, output, { optSize = false } = {}) {
   const folder = await mkdtemp(join(tmpdir(), "hms-window-"));
   try {
     const wit = join(folder, "wit");
-    await witInto(wit);
-    const world = ["window", ...uses].join("-");
-    const component = await componentized({ jsSource: code, witPath: wit, world, optSize }, lines);
+    await witInto(wit, uses);
+    const options = { jsSource: code, witPath: wit, world: "used", optSize };
+    const component = await componentized(options, lines);
     await mkdir(dirname(output), { recursive: true });
     await writeFile(`${output}.part`, component);
     await rename(`${output}.part`, output);
@@ -56,7 +56,7 @@ export async function build(source, output, { optSize = false } = {}) {
     await rm(folder, { recursive: true, force: true });
   }
   const size = ((await stat(output)).size / 1e6).toFixed(1);
-  const does = { calls: "makes calls", events: "emits events" };
+  const does = { calls: "makes calls", events: "emits events", chain: "is a middleware" };
   console.log([`${output}: ${size} MB`, ...uses.map((use) => does[use])].join(", "));
 }
 
@@ -74,8 +74,8 @@ async function componentized(options, lines) {
   }
 }
 
-/** All texts that the worlds of `wit/world.wit` name. */
-async function witInto(folder) {
+/** All texts that the worlds of `wit/world.wit` name, and the world of what is used. */
+async function witInto(folder, uses) {
   const copied = join(PACKAGE, "wit/hms");
   const hms = existsSync(copied) ? copied : join(PACKAGE, "../../wit");
   await cp(join(hms, "deps"), join(folder, "deps"), { recursive: true });
@@ -86,5 +86,9 @@ async function witInto(folder) {
     await mkdir(at);
     await cp(join(PACKAGE, `wit/preview2/${name}.wit`), join(at, `${name}.wit`));
   }
+  await mkdir(join(folder, "deps/next"));
+  await cp(join(PACKAGE, "wit/next.wit"), join(folder, "deps/next/next.wit"));
   await cp(join(PACKAGE, "wit/world.wit"), join(folder, "world.wit"));
+  const included = ["window", ...uses].map((world) => `  include ${world};\n`).join("");
+  await writeFile(join(folder, "used.wit"), `package hms:js;\n\nworld used {\n${included}}\n`);
 }

@@ -1,6 +1,8 @@
 // One module of the author's, of what it imports, and of this package.
+import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { linesOf } from "./lines.js";
+import { siteModule } from "./site.js";
 
 /** Why there is no component, and what to do. */
 export class BuildError extends Error {}
@@ -14,14 +16,16 @@ export default { handler, types, poll };`;
 const TRANSACTIONS = `
 export { default } from "hms:store/transactions@0.1.0";`;
 
+const CHAIN = `
+export { default } from "hmsi:http/handler@0.3.0";`;
+
+/** What a component imports only if its source uses it, each by the module that shows it. */
+const USES = { calls: "src/fetch.js", events: "src/transaction.js", chain: "src/middleware.js" };
+
 /** The bundle of `source`, where the author's lines are in it, and which imports it needs. */
 export async function bundle(root, source) {
-  const all = await bundled(root, source, ["calls", "events"]);
-  const used = (file) => all.included.has(join(root, file));
-  const uses = [
-    ...(used("src/fetch.js") ? ["calls"] : []),
-    ...(used("src/transaction.js") ? ["events"] : []),
-  ];
+  const all = await bundled(root, source, Object.keys(USES));
+  const uses = Object.keys(USES).filter((use) => all.included.has(join(root, USES[use])));
   const { code, map } = await bundled(root, source, uses);
   const lines = linesOf(map, root);
   return { code: `${code}\nglobalThis.__hmsWindowLines(${JSON.stringify(lines)});\n`, lines, uses };
@@ -84,12 +88,25 @@ function imports(root, uses) {
   const sources = {
     "hms-window:calls": uses.includes("calls") ? CALLS : "export default undefined;",
     "hms-window:transactions": uses.includes("events") ? TRANSACTIONS : "export default undefined;",
+    "hms-window:chain": uses.includes("chain") ? CHAIN : "export default undefined;",
   };
   return {
     name: "hms-window",
     setup(build) {
       build.onResolve({ filter: /^hms-window:/ }, ({ path }) => ({ path, namespace: "hms-window", sideEffects: false }));
       build.onLoad({ filter: /.*/, namespace: "hms-window" }, ({ path }) => ({ contents: sources[path] }));
+      build.onResolve({ filter: /^site:/ }, ({ path, resolveDir }) => {
+        const folder = resolve(resolveDir, path.slice("site:".length));
+        if (!existsSync(folder)) return { errors: [{ text: `there is no folder ${folder}: build the site first` }] };
+        return { path: folder, namespace: "hms-site" };
+      });
+      build.onLoad({ filter: /.*/, namespace: "hms-site" }, ({ path }) => {
+        try {
+          return { contents: siteModule(root, path), resolveDir: root };
+        } catch (error) {
+          return { errors: [{ text: error.message }] };
+        }
+      });
       // One copy, whatever the author's `node_modules` has: both have the same classes.
       build.onResolve({ filter: /^@hms-svc\/window$/ }, () => ({ path: join(root, "src/index.js"), sideEffects: false }));
     },

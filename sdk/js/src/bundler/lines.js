@@ -9,7 +9,7 @@ export function linesOf(map, root) {
     const path = isAbsolute(source) ? source : resolve(source);
     const here = relative(process.cwd(), path);
     const isAuthors = !path.startsWith(`${root.replace(/\/$/, "")}/src/`) && !/(^|\/)node_modules\//.test(path)
-      && !path.endsWith("hms-window-entry.js") && !source.includes("hms-window:");
+      && !path.endsWith("hms-window-entry.js") && !source.includes("hms-window:") && !source.includes("hms-site:");
     if (!isAuthors) return -1;
     lines.sources.push((map.sourcesContent?.[index] ?? "").split("\n"));
     return lines.files.push(here.startsWith("..") ? path : here) - 1;

@@ -22,6 +22,11 @@ export class Body {
     return this.#used;
   }
 
+  /** The body to be sent on, as it is. */
+  passedOn() {
+    return this.#take();
+  }
+
   async bytes() {
     const body = this.#take();
     if (body === null) return new Uint8Array();

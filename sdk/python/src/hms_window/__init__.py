@@ -18,15 +18,18 @@ A window is a component that answers HTTP requests: one function from a :class:`
 ``python -m hms_window build app.py -o dist/NAME.wasm`` makes the component.
 """
 
+from .conditional import entity_tag
 from .config import Secret, config, secret
 from .event import Event, ReceivedEvent
 from .fetch import FetchError, call, fetch
 from .headers import Headers
 from .ids import new_id, now_ms, sleep
+from .middleware import Next, middleware
 from .problem import Problem
 from .request import Caller, Request
 from .response import Response
 from .serve import window
+from .site import Site
 from .store import Page, Store, StoreError
 from .transaction import Committed, Transaction, TransactionError, transaction
 
@@ -36,19 +39,23 @@ __all__ = [
     "Event",
     "FetchError",
     "Headers",
+    "Next",
     "Page",
     "Problem",
     "ReceivedEvent",
     "Request",
     "Response",
     "Secret",
+    "Site",
     "Store",
     "StoreError",
     "Transaction",
     "TransactionError",
     "call",
     "config",
+    "entity_tag",
     "fetch",
+    "middleware",
     "new_id",
     "now_ms",
     "secret",

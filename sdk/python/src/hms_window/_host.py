@@ -47,6 +47,7 @@ clock: Any
 monotonic: Any
 random: Any
 transactions: Any
+chain: Any
 spawn: Any
 Ok: Any
 Err: Any = _NeverRaised
@@ -73,3 +74,9 @@ try:
     from wit_world.imports import transactions
 except ImportError:
     transactions = _Missing("transaction()")
+
+try:
+    # Only in a middleware.
+    from wit_world.imports import handler as chain
+except ImportError:
+    chain = _Missing("a middleware's next")

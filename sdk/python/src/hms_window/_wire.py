@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 from typing import Any
 
 from . import _host
@@ -51,37 +51,50 @@ def _text(value: bytes) -> str:
         return value.decode("latin-1")
 
 
-async def chunks_of(message: Any) -> AsyncIterator[bytes]:
-    """The body of a request or a response, as it comes. It takes the message."""
-    received = _host.bindings.result_unit_wasi_http_types_error_code_future(
-        lambda: _host.Ok(None)
-    )[1]
-    stream, trailers = type(message).consume_body(message, received)
-    with trailers:
-        with stream:
-            while not stream.writer_dropped:
-                chunk = await stream.read(CHUNK)
-                if chunk:
-                    yield chunk
-        # Only these say whether all of it has come.
-        outcome = await trailers.read()
-        if not isinstance(outcome, _host.Ok):
-            reason = type(outcome.value).__name__.removeprefix("ErrorCode_")
-            raise ConnectionError(f"the body broke off: {reason}")
+class Passed:
+    """The body of a message of the host: chunks as they come, or all of it to be sent on unread."""
+
+    def __init__(self, message: Any) -> None:
+        self._message = message
+
+    def take(self) -> tuple[Any, Any]:
+        """Its stream, and the trailers behind it. It takes the message."""
+        received = _host.bindings.result_unit_wasi_http_types_error_code_future(
+            lambda: _host.Ok(None)
+        )[1]
+        message = self._message
+        taken: tuple[Any, Any] = type(message).consume_body(message, received)
+        return taken
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        stream, trailers = self.take()
+        with trailers:
+            with stream:
+                while not stream.writer_dropped:
+                    chunk = await stream.read(CHUNK)
+                    if chunk:
+                        yield chunk
+            # Only these say whether all of it has come.
+            outcome = await trailers.read()
+            if not isinstance(outcome, _host.Ok):
+                reason = type(outcome.value).__name__.removeprefix("ErrorCode_")
+                raise ConnectionError(f"the body broke off: {reason}")
 
 
 async def read_all(message: Any, limit: int) -> bytes | None:
     """All of a body, or None if it has more than `limit` bytes."""
     read = bytearray()
-    async for chunk in chunks_of(message):
+    async for chunk in Passed(message):
         read += chunk
         if len(read) > limit:
             return None
     return bytes(read)
 
 
-def body_of(body: bytes | str | AsyncIterator[bytes]) -> tuple[Any, Any]:
+def body_of(body: bytes | str | AsyncIterable[bytes]) -> tuple[Any, Any]:
     """A body for the host, and its trailers; it is written beside whatever else happens."""
+    if isinstance(body, Passed):
+        return body.take()
     trailers = _host.bindings.result_option_wasi_http_types_fields_wasi_http_types_error_code_future(
         lambda: _host.Ok(None)
     )[1]
@@ -94,7 +107,7 @@ def body_of(body: bytes | str | AsyncIterator[bytes]) -> tuple[Any, Any]:
     return reader, trailers
 
 
-async def _write(writer: Any, body: bytes | AsyncIterator[bytes]) -> None:
+async def _write(writer: Any, body: bytes | AsyncIterable[bytes]) -> None:
     with writer:
         if isinstance(body, bytes):
             await writer.write_all(body)

@@ -6,16 +6,24 @@ import argparse
 import ast
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from .embed import files as files_of_site
+
 PACKAGE = Path(__file__).parent
-WORLD = "hms:window/window"
-WITH_EVENTS = "hms:window/window-with-events"
+WORLD = """\
+package hms:window@0.1.0;
+
+world used {{
+{includes}}}
+"""
+"""What the component imports and exports, of the worlds beside it."""
 
 SKIPPED = {"node_modules", "site-packages", "dist", "build", "tests", "vendor", "__pycache__"}
 """Folders that hold no code of the window."""
@@ -58,9 +66,27 @@ def main(arguments: list[str] | None = None) -> None:
         action=argparse.BooleanOptionalAction,
         help="whether it uses transactions, and may thus emit events; found out if not said",
     )
+    build.add_argument(
+        "--site",
+        action="append",
+        default=[],
+        help="a folder of files to put into the component, below that of the file: see Site",
+    )
+    build.add_argument(
+        "--middleware",
+        action=argparse.BooleanOptionalAction,
+        help="whether it is a middleware; found out if not said",
+    )
     chosen = parser.parse_args(arguments)
     try:
-        component(chosen.app, chosen.output, chosen.path, chosen.events)
+        component(
+            chosen.app,
+            chosen.output,
+            chosen.path,
+            chosen.events,
+            chosen.middleware,
+            chosen.site,
+        )
     except BuildError as error:
         sys.exit(f"{chosen.app} was not built: {error}")
 
@@ -69,22 +95,44 @@ class BuildError(Exception):
     """Why there is no component, and what to do."""
 
 
-def component(app: Path, output: Path, more: list[Path], events: bool | None) -> None:
+def component(
+    app: Path,
+    output: Path,
+    more: list[Path],
+    events: bool | None = None,
+    between: bool | None = None,
+    sites: Iterable[str] = (),
+) -> None:
     """Makes the component `output` of the module `app`."""
     if not app.is_file():
         raise BuildError(f"there is no file {app}")
     root, module = _module(app)
     if not all(part.isidentifier() for part in module.split(".")):
         raise BuildError(f"'{module}' is no name of a module: use letters, digits and '_'")
+    files = list(_sources(root))
     if events is None:
-        events = any(uses_transactions(file) for file in _sources(root))
+        events = any(map(uses_transactions, files))
+    if between is None:
+        between = any(map(uses_middleware, files))
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         entry = Path(folder, "hms_window_entry.py")
         entry.write_text(ENTRY.format(module=module), encoding="utf-8")
+        if sites:
+            try:
+                embedded = {site: files_of_site(Path(root, site)) for site in sites}
+            except ValueError as error:
+                raise BuildError(str(error)) from None
+            module_of_sites = f"SITES = {embedded!r}\n"
+            Path(folder, "hms_window_sites.py").write_text(module_of_sites, encoding="utf-8")
         made = output.with_name(output.name + ".part")
+        wit = Path(folder, "wit")
+        shutil.copytree(PACKAGE / "wit", wit, ignore=shutil.ignore_patterns("foreign", "*.md"))
+        worlds = ["middleware" if between else "window", *(["events"] if events else [])]
+        includes = "".join(f"  include {world};\n" for world in worlds)
+        Path(wit, "used.wit").write_text(WORLD.format(includes=includes), encoding="utf-8")
         command = [sys.executable, "-c", "import componentize_py; componentize_py.script()"]
-        command += ["-q", "-d", str(PACKAGE / "wit"), "-w", WITH_EVENTS if events else WORLD]
+        command += ["-q", "-d", str(wit), "-w", "hms:window/used"]
         command += ["componentize", "hms_window_entry", "-o", str(made)]
         for path in [Path(folder), root, *more, PACKAGE.parent, *_installed()]:
             command += ["-p", str(path)]
@@ -94,7 +142,8 @@ def component(app: Path, output: Path, more: list[Path], events: bool | None) ->
         if done.returncode != 0:
             raise BuildError(reason(done.stderr, module))
         made.replace(output)
-    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB" + (", emits events" if events else ""))
+    does = [", emits events" if events else "", ", is a middleware" if between else ""]
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB{''.join(does)}")
 
 
 def reason(stderr: str, module: str) -> str:
@@ -130,18 +179,35 @@ def _sources(root: Path) -> Iterator[Path]:
 
 def uses_transactions(file: Path) -> bool:
     """Whether a module imports `transaction` of this package, or all of the package."""
+    imported, whole, _ = _names(file)
+    return whole or "transaction" in imported
+
+
+def uses_middleware(file: Path) -> bool:
+    """Whether a module imports `middleware` of this package, or names it beside all of the package."""
+    imported, whole, named = _names(file)
+    return "middleware" in imported or (whole and "middleware" in named)
+
+
+def _names(file: Path) -> tuple[set[str], bool, set[str]]:
+    """What a module imports of this package, whether it imports all of it, and what it names."""
+    imported: set[str] = set()
+    named: set[str] = set()
+    whole = False
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):
-        return False
+        return imported, whole, named
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "hms_window":
-            if any(name.name in ("transaction", "*") for name in node.names):
-                return True
-        if isinstance(node, ast.Import):
-            if any(name.name.split(".")[0] == "hms_window" for name in node.names):
-                return True
-    return False
+            imported.update(name.name for name in node.names)
+        elif isinstance(node, ast.Import):
+            whole = whole or any(name.name.split(".")[0] == "hms_window" for name in node.names)
+        elif isinstance(node, ast.Name):
+            named.add(node.id)
+        elif isinstance(node, ast.Attribute):
+            named.add(node.attr)
+    return imported, whole or "*" in imported, named
 
 
 def _installed() -> list[Path]:

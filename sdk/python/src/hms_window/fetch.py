@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as _json
 import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -52,7 +52,7 @@ async def fetch(
     *,
     headers: HeadersInput = (),
     json: Any = None,
-    body: bytes | str | AsyncIterator[bytes] = b"",
+    body: bytes | str | AsyncIterable[bytes] = b"",
     timeout: float | None = None,
 ) -> Response:
     """Sends a request to a service, and returns the answer once its head is there.
@@ -83,7 +83,7 @@ async def call(
     *,
     headers: HeadersInput = (),
     json: Any = None,
-    body: bytes | str | AsyncIterator[bytes] = b"",
+    body: bytes | str | AsyncIterable[bytes] = b"",
     timeout: float | None = None,
 ) -> Response:
     """Sends a request to another window of this host, in the process; otherwise as :func:`fetch`.
@@ -111,7 +111,7 @@ async def _send(
     method: str,
     headers: HeadersInput,
     json: Any,
-    body: bytes | str | AsyncIterator[bytes],
+    body: bytes | str | AsyncIterable[bytes],
     timeout: float | None,
     target: str,
     grant: str,
@@ -144,7 +144,7 @@ async def _send(
     except _host.Err as error:
         raise _failure(target, grant, error.value) from None
     received = _wire.headers_of(answer.get_headers())
-    return Response(answer.get_status_code(), _wire.chunks_of(answer), received)
+    return Response(answer.get_status_code(), _wire.Passed(answer), received)
 
 
 def _options(timeout: float | None) -> Any:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
 from urllib.parse import parse_qsl, unquote
 
+from .conditional import entity_tag, not_modified
 from .event import ReceivedEvent, received
 from .headers import Headers
 from .problem import Problem
@@ -60,7 +61,10 @@ class Request:
     is_head: bool = False
     """Whether this is a HEAD request: the answer's body will not be sent."""
 
-    _chunks: AsyncIterator[bytes] | None = field(default=None, repr=False)
+    authority: str | None = None
+    """The host that the client has asked, and its port."""
+
+    _chunks: AsyncIterable[bytes] | None = field(default=None, repr=False)
 
     @property
     def segments(self) -> list[str]:
@@ -143,6 +147,16 @@ class Request:
         except UnicodeDecodeError:
             raise Problem.bad_request("the body is not UTF-8") from None
 
+    def not_modified(self, version: str | int | None) -> bool:
+        """Holds the conditions of the request (``If-Match``, ``If-None-Match``) against the version
+        of what is there now, as in :func:`entity_tag`, or None for nothing.
+
+        True in a GET: answer 304, the client has it. Raises 412 where a condition fails. For a
+        change, call it in :meth:`Store.update` or in a transaction.
+        """
+        tag = None if version is None else entity_tag(version)
+        return not_modified(self.method, self.headers, tag)
+
     def event(self) -> ReceivedEvent:
         """The event of this delivery.
 
@@ -156,9 +170,15 @@ class Request:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes, in a window with ``@window(stream=True)``."""
-        if self._chunks is None:
+        chunks, self._chunks = self._chunks, None
+        if chunks is None:
             if self.body:
                 yield self.body
             return
-        async for chunk in self._chunks:
+        async for chunk in chunks:
             yield chunk
+
+    def passed_on(self) -> bytes | AsyncIterable[bytes]:
+        """The body, to be sent on: as it comes, if nobody has read it."""
+        chunks, self._chunks = self._chunks, None
+        return self.body if chunks is None else chunks

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +14,11 @@ from .headers import Headers, HeadersInput
 class Response:
     """An answer: a status, a body and headers.
 
-    ``body`` is bytes, a text, or an async iterator of bytes that are sent as they come.
+    ``body`` is bytes, a text, or an async iterable of bytes that are sent as they come.
     """
 
     status: int = 200
-    body: bytes | str | AsyncIterator[bytes] = b""
+    body: bytes | str | AsyncIterable[bytes] = b""
     headers: Headers = field(default_factory=Headers)
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class Response:
     @classmethod
     def stream(
         cls,
-        chunks: AsyncIterator[bytes],
+        chunks: AsyncIterable[bytes],
         content_type: str = "application/octet-stream",
         status: int = 200,
         headers: HeadersInput = (),

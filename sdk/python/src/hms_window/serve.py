@@ -126,15 +126,18 @@ async def _answer(window: _Window, request: Any, headers: Headers) -> Response:
     method = _wire.method_name(request.get_method())
     path, _, query = (request.get_path_with_query() or "/").partition("?")
     is_head = method == "HEAD"
+    authority = request.get_authority()
     body, chunks = b"", None
     if window.stream:
-        chunks = _wire.chunks_of(request)
+        chunks = _wire.Passed(request)
     elif method not in ("GET", "HEAD") or "content-length" in headers:
         read = await _wire.read_all(request, window.body_limit)
         if read is None:
             raise Problem.too_large(window.body_limit)
         body = read
-    asked = Request("GET" if is_head else method, path, query, headers, body, is_head, chunks)
+    asked = Request(
+        "GET" if is_head else method, path, query, headers, body, is_head, authority, chunks
+    )
     answer = window.handle(asked)
     if not isinstance(answer, Response) and hasattr(answer, "__await__"):
         answer = await answer
