@@ -5,28 +5,36 @@ import os
 import time
 import unittest
 from urllib.error import HTTPError
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 URL = os.environ["HMS_URL"] + "/{{name}}"
+TOKEN = {"Authorization": "Bearer " + os.environ["HMS_TOKEN"]}
 
 
-def total():
-    return json.load(urlopen(URL + "/sum"))["sum"]
+def order(body):
+    return urlopen(Request(URL, data=json.dumps(body).encode(), headers=TOKEN)).status
+
+
+def counts():
+    return json.load(urlopen(Request(URL, headers=TOKEN)))
 
 
 class Window(unittest.TestCase):
-    def test_what_is_added_arrives_as_an_event(self):
-        before = total()
-        for amount in [3, 4]:
-            added = urlopen(URL, data=json.dumps({"amount": amount}).encode())
-            self.assertEqual(added.status, 201)
+    def test_orders_that_it_hears_of_are_counted(self):
+        for count in [4, 2]:
+            self.assertEqual(order({"item": "chair", "count": count}), 201)
         end = time.monotonic() + 10
-        while total() != before + 7:
-            self.assertLess(time.monotonic(), end, f"the sum stays {total()}")
+        while counts().get("chair") != 6:
+            self.assertLess(time.monotonic(), end, f"there are {counts()}")
             time.sleep(0.1)
 
-    def test_amount_that_is_no_number_is_refused(self):
-        for body in [b"{}", b'{"amount": "3"}', b"null"]:
+    def test_what_is_no_order_is_refused(self):
+        for body in [{}, {"item": "", "count": 1}, {"item": "chair", "count": "3"}, None]:
             with self.assertRaises(HTTPError) as refused:
-                urlopen(URL, data=body)
+                order(body)
             self.assertEqual(refused.exception.code, 400)
+
+    def test_order_needs_a_token(self):
+        with self.assertRaises(HTTPError) as refused:
+            urlopen(URL)
+        self.assertEqual(refused.exception.code, 401)

@@ -1,8 +1,8 @@
 //! The window {{name}}: it takes orders, tells of them by events, and counts what it hears of.
 //!
-//!     POST /{{name}}          {"item", "count"}  ->  201 {"id"}, and an event {{name}}.ordered.v1
-//!     GET  /{{name}}/counts   {"ITEM": count, …}
-//!     POST /events            where the host delivers: see windows/{{name}}.yaml
+//!     POST /{{name}}   {"item", "count"}  ->  201 {"id"}, and an event {{name}}.ordered.v1
+//!     GET  /{{name}}   {"ITEM": count, …}
+//!     POST /events     where the host delivers: see windows/{{name}}.yaml
 
 use hms_window::{Event, Method, Problem, Request, Response, Store, new_id, transaction, window};
 use serde::{Deserialize, Serialize};
@@ -22,11 +22,11 @@ window!(handle);
 async fn handle(request: Request) -> Result<Response, Problem> {
     match (request.method(), &*request.segments()) {
         (&Method::POST, ["{{name}}"]) => order(&request).await,
-        (&Method::GET, ["{{name}}", "counts"]) => counts(),
+        (&Method::GET, ["{{name}}"]) => counts(),
         // No route leads here: only the host reaches it.
         (&Method::POST, ["events"]) => received(&request).await,
-        (_, ["{{name}}"] | ["events"]) => Err(Problem::method_not_allowed("POST")),
-        (_, ["{{name}}", "counts"]) => Err(Problem::method_not_allowed("GET, HEAD")),
+        (_, ["{{name}}"]) => Err(Problem::method_not_allowed("GET, HEAD, POST")),
+        (_, ["events"]) => Err(Problem::method_not_allowed("POST")),
         _ => Err(Problem::not_found()),
     }
 }

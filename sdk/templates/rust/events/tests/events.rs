@@ -33,7 +33,7 @@ fn orders_that_it_hears_of_are_counted() {
     let window = Window::with().receives_at("/events").start();
     assert_eq!(window.deliver(ordered("chair", 4)), Delivery::Done);
     assert_eq!(window.deliver(ordered("chair", 2)), Delivery::Done);
-    let counts: Value = window.get("/{{name}}/counts").send().json();
+    let counts: Value = window.get("/{{name}}").send().json();
     assert_eq!(counts, json!({ "chair": 6 }));
 }
 
