@@ -13,6 +13,9 @@
 /* What a write of WASI 0.2 takes at once. */
 #define WRITE 4096
 
+/* What the component is written with, for `hms inspect`. */
+__asm__(".section \".custom_section.hms-sdk\",\"\",@\n.ascii \"hms-window (C) 0.1.0\"\n.text\n");
+
 struct hms_request {
     const char *method;
     const char *path;

@@ -21,8 +21,9 @@ from hms_window import (
     call,
     entity_tag,
 )
+from hms_window import serve
 from hms_window._host import NoHost
-from hms_window.build import reason, uses_middleware, uses_transactions
+from hms_window.build import reason, sdk_section, uses_middleware, uses_transactions
 from hms_window.embed import files, is_hashed
 from hms_window.paging import page
 from hms_window.serve import explained, failure
@@ -118,6 +119,18 @@ def test_cause_of_an_exception_is_said_after_it():
     except ValueError as error:
         text = explained(error)
     assert text.index("ValueError: no fee") < text.index("because of OSError: disk")
+
+
+def test_lines_of_an_error_and_its_cause_are_shown_where_there_are_no_files(monkeypatch):
+    source = "def inner():\n    1 / 0\n\ntry:\n    inner()\nexcept ArithmeticError as error:\n"
+    source += "    raise ValueError('bad') from error\n"
+    monkeypatch.setitem(serve._sources, "/0/app.py", source.splitlines())
+    try:
+        exec(compile(source, "/0/app.py", "exec"), {})
+    except ValueError as error:
+        told = explained(error).splitlines()
+    assert told[:2] == ["ValueError: bad", "  app.py:7 in <module>: raise ValueError('bad') from error"]
+    assert "  app.py:2 in inner: 1 / 0" in told
 
 
 def test_event_in_binary_mode_is_read():
@@ -308,3 +321,9 @@ def test_names_of_bundlers_are_hashed_and_names_of_people_are_not():
         assert is_hashed(name), name
     for name in ["index.html", "report-20260101.pdf", "jquery-3.7.1.js", "deadbeef.js", "LICENSE"]:
         assert not is_hashed(name), name
+
+
+def test_component_says_what_it_is_written_with():
+    section = sdk_section()
+    assert section[:10] == bytes([0, len(section) - 2, 7]) + b"hms-sdk"
+    assert section[10:].startswith(b"hms-window (Python) ") and len(section) < 128

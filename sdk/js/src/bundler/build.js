@@ -1,7 +1,7 @@
 // `hms-window-build src/index.js -o dist/NAME.wasm`: a component of a window in JavaScript or
 // TypeScript.
 import { existsSync } from "node:fs";
-import { cp, mkdir, mkdtemp, rename, rm, stat, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -9,6 +9,7 @@ import { parseArgs } from "node:util";
 import { bundle, BuildError } from "./bundle.js";
 import { mapped } from "./lines.js";
 import { renamed } from "./rename.js";
+import { withSdk } from "./sdk.js";
 
 const PACKAGE = fileURLToPath(new URL("../..", import.meta.url));
 const USAGE = "usage: hms-window-build SOURCE -o NAME.wasm [--opt-size]";
@@ -68,7 +69,8 @@ async function componentized(options, lines) {
     throw new BuildError(`componentize-qjs cannot be loaded; run 'npm install': ${error.message}`);
   }
   try {
-    return renamed((await componentize(options)).component);
+    const made = renamed((await componentize(options)).component);
+    return withSdk(made, JSON.parse(await readFile(join(PACKAGE, "package.json"), "utf8")));
   } catch (error) {
     throw new BuildError(mapped(error.message, lines));
   }

@@ -12,6 +12,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 from .embed import files as files_of_site
@@ -141,9 +142,22 @@ def component(
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise BuildError(reason(done.stderr, module))
+        with made.open("ab") as file:
+            file.write(sdk_section())
         made.replace(output)
     does = [", emits events" if events else "", ", is a middleware" if between else ""]
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB{''.join(does)}")
+
+
+def sdk_section() -> bytes:
+    """What the component is written with, for `hms inspect`: a custom section."""
+    try:
+        version = metadata.version("hms-window")
+    except metadata.PackageNotFoundError:
+        version = ""
+    name, text = b"hms-sdk", f"hms-window (Python) {version}".strip().encode()
+    content = bytes([len(name)]) + name + text
+    return bytes([0, len(content)]) + content
 
 
 def reason(stderr: str, module: str) -> str:

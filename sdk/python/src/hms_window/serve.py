@@ -38,6 +38,11 @@ class _Window:
 
 _windows: list[_Window] = []
 
+_sources: dict[str, list[str]] = {}
+"""Lines of the author's files, for tracebacks. Not `linecache`'s: that forgets files that it cannot
+see, once it is asked about the cause of an error.
+"""
+
 
 @overload
 def window(handle: Handle, /) -> Handle: ...
@@ -77,7 +82,7 @@ def prepare() -> None:
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
         if isinstance(file, str) and _is_authors(file):
-            linecache.getlines(file)
+            _sources[file] = linecache.getlines(file)
 
 
 def _warm() -> None:
@@ -199,8 +204,8 @@ def explained(error: BaseException) -> str:
 
 
 def _line(file: str, line: int, function: str) -> str:
-    known = linecache.cache.get(file)
-    source = known[2][line - 1].strip() if known and len(known) > 3 and line <= len(known[2]) else ""
+    known = _sources.get(file, [])
+    source = known[line - 1].strip() if 0 < line <= len(known) else ""
     # Folders have numbers in a component: `/0/app.py`.
     parts = file.split("/")
     name = "/".join(parts[2:]) if len(parts) > 2 and parts[1].isdigit() else file
