@@ -23,7 +23,7 @@ class Window(unittest.TestCase):
     def test_orders_that_it_hears_of_are_counted(self):
         for count in [4, 2]:
             self.assertEqual(order({"item": "chair", "count": count}), 201)
-        end = time.monotonic() + 10
+        end = time.monotonic() + 60
         while counts().get("chair") != 6:
             self.assertLess(time.monotonic(), end, f"there are {counts()}")
             time.sleep(0.1)

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Makes, builds and tests a window of every template in C, from an empty folder:
+#
+#     sdk/c/check.sh [HMS]       HMS is the program, if it is not on the PATH
+#
+# It needs what README.md says: zig (or ZIG="python3 -m ziglang"), make, and Node with npx.
+set -eu
+hms=$(command -v "${1:-hms}")
+hms=$(realpath "$hms")
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
+cd "$place"
+all=$("$hms" new --list | awk '$0 ~ / c( |$)/ { print $1 }')
+for template in $all; do
+    echo "== $template"
+    "$hms" new "my-$template" --lang c --template "$template"
+    "$hms" build --release "my-$template"
+    "$hms" test "my-$template"
+done
