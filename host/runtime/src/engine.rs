@@ -13,6 +13,7 @@ use hms_core::limits::LiveLimits;
 use hms_grants::LiveGrants;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -73,10 +74,16 @@ const AUTHORS_FRAMES: usize = 100;
 const MAX_TABLE_ELEMENTS: usize = 65_536;
 
 /// Bytes of each slot that stay in memory between two instances and are cleared instead of returned
-/// to the kernel. Measured: this makes a fresh instance per request about three times as fast. 256
-/// KiB: what a request of most windows touches. Every slot may keep as much (see `pool`).
-const MEMORY_KEEP_RESIDENT: usize = 256 << 10;
-const TABLE_KEEP_RESIDENT: usize = 64 << 10;
+/// to the kernel. Measured: this makes a fresh instance per request about three times as fast. A
+/// request of most windows touches less than 256 KiB, and one of a JavaScript window some 350 KiB.
+const MEMORY_KEEP_RESIDENT: RangeInclusive<usize> = (256 << 10)..=(512 << 10);
+
+/// Bytes that all slots together may keep so, unless each would keep less than the least. 256 MiB:
+/// what a peak leaves behind.
+const MEMORY_KEEP_RESIDENT_TOTAL: usize = 256 << 20;
+
+/// The same of a table: that of CPython has 96 KiB, which each instance fills.
+const TABLE_KEEP_RESIDENT: usize = 128 << 10;
 const STACK_KEEP_RESIDENT: usize = 64 << 10;
 
 /// The settings that compiling child and running host must share: everything that shapes native
@@ -230,11 +237,20 @@ fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
         .max_memories_per_component(MAX_MEMORIES_PER_COMPONENT)
         .table_elements(MAX_TABLE_ELEMENTS)
         .max_memory_size(config.max_memory_bytes)
-        .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT)
+        .linear_memory_keep_resident(kept(instances))
         .table_keep_resident(TABLE_KEEP_RESIDENT)
         .async_stack_keep_resident(STACK_KEEP_RESIDENT)
         .pagemap_scan(pagemap_scan());
     pool
+}
+
+/// Bytes of memory that each of so many slots keeps.
+fn kept(slots: u32) -> usize {
+    let slots = usize::try_from(slots).unwrap_or(usize::MAX).max(1);
+    let share = MEMORY_KEEP_RESIDENT_TOTAL / slots;
+    let (least, most) = (*MEMORY_KEEP_RESIDENT.start(), *MEMORY_KEEP_RESIDENT.end());
+    // In whole pages of WebAssembly.
+    (share & !0xffff).clamp(least, most)
 }
 
 /// PAGEMAP_SCAN resets a slot fastest, but wasmtime 48 misses dirty pages that were swapped out:
@@ -278,4 +294,16 @@ fn start_clock(engine: Engine, clock: Clock, running: Arc<AtomicBool>) -> anyhow
             }
         })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_keep_memory_up_to_a_total_but_never_next_to_none() {
+        assert_eq!(kept(1), 512 << 10);
+        assert_eq!(kept(600), 384 << 10);
+        assert_eq!(kept(u32::MAX), 256 << 10);
+    }
 }
