@@ -37,6 +37,8 @@ async fn window_is_described_by_what_it_can_do_what_it_weighs_and_what_made_it()
         assert!(text.contains(part), "{part}: {text}");
     }
     let said = json(&wasm).await;
+    let sdk = said["sdk"].as_str().unwrap();
+    assert!(sdk.starts_with("hms-window 0."), "{sdk}");
     assert_eq!(said["bytes"], wasm.len());
     assert_eq!(
         said["imports"].as_array().unwrap().len(),

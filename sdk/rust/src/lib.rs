@@ -97,6 +97,18 @@ pub use store::{Store, StoreError};
 pub use transaction::{Committed, OnceKey, Transaction, TransactionError, transaction};
 pub use validators::Validators;
 
+/// What the component is written with, in a custom section: `hms inspect` shows it.
+#[cfg(target_family = "wasm")]
+#[used]
+#[unsafe(link_section = "hms-sdk")]
+static SDK: [u8; SDK_TEXT.len()] = match SDK_TEXT.as_bytes().first_chunk() {
+    Some(text) => *text,
+    None => [0; SDK_TEXT.len()],
+};
+
+#[cfg(target_family = "wasm")]
+const SDK_TEXT: &str = concat!("hms-window ", env!("CARGO_PKG_VERSION"));
+
 /// Makes an `async fn(Request) -> Result<Response, Problem>` the handler of this component.
 ///
 /// Use it once per crate. A HEAD request reaches the handler as GET, and its answer is sent without

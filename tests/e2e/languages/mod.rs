@@ -5,6 +5,7 @@
 //! what to install; with `CI` set it fails.
 
 mod cases;
+mod templates;
 mod tools;
 
 use hms_harness::{Host, guests};

@@ -5,12 +5,33 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tokio::process::Command;
 
+/// Where a language's tools are, and how they get there.
+pub(super) struct Tools {
+    place: PathBuf,
+    install: &'static str,
+}
+
+/// Those of sdk/js.
+pub(super) fn node_modules() -> Tools {
+    Tools {
+        place: root().join("sdk/js/node_modules/componentize-qjs"),
+        install: "npm ci --prefix sdk/js",
+    }
+}
+
+/// Those of sdk/python.
+pub(super) fn venv() -> Tools {
+    Tools {
+        place: root().join("sdk/python/.venv/bin/hms-window"),
+        install: "python3 -m venv sdk/python/.venv && \
+                  sdk/python/.venv/bin/pip install --editable sdk/python",
+    }
+}
+
 /// An example of sdk/js.
 pub(super) async fn javascript(example: &str) -> Option<Vec<u8>> {
+    available("JavaScript", node_modules())?;
     let sdk = root().join("sdk/js");
-    let install = "npm ci --prefix sdk/js";
-    let found = sdk.join("node_modules/componentize-qjs").is_dir();
-    available("JavaScript", found, install)?;
     let mut node = Command::new("node");
     node.arg(sdk.join("bin/hms-window-build.js"))
         .arg(sdk.join(format!("examples/{example}/index.js")));
@@ -19,27 +40,27 @@ pub(super) async fn javascript(example: &str) -> Option<Vec<u8>> {
 
 /// An example of sdk/python.
 pub(super) async fn python(example: &str) -> Option<Vec<u8>> {
+    let hms_window = available("Python", venv())?;
     let sdk = root().join("sdk/python");
-    let install = "python3 -m venv sdk/python/.venv && \
-                   sdk/python/.venv/bin/pip install --editable sdk/python";
-    let python = sdk.join(".venv/bin/hms-window");
-    available("Python", python.is_file(), install)?;
-    let mut build = Command::new(python);
+    let mut build = Command::new(hms_window);
     build
         .arg("build")
         .arg(sdk.join(format!("examples/{example}/app.py")));
     Some(built("python", example, build).await)
 }
 
-/// Whether to go on with a language.
-fn available(language: &str, found: bool, install: &str) -> Option<()> {
-    if !found {
-        let sentence = format!("the tools for {language} are not installed: {install}");
+/// Where the tools of a language are, if it can be gone on with.
+pub(super) fn available(language: &str, tools: Tools) -> Option<PathBuf> {
+    if !tools.place.exists() {
+        let sentence = format!(
+            "the tools for {language} are not installed: {}",
+            tools.install
+        );
         assert!(std::env::var_os("CI").is_none(), "{sentence}");
         eprintln!("skipped: {sentence}");
         return None;
     }
-    Some(())
+    Some(tools.place)
 }
 
 /// What `build` makes, once it is told where to.

@@ -17,12 +17,15 @@ const TOOLS: [(&str, &str); 19] = [
     ("npx", "sudo apt install nodejs npm"),
     ("tsc", "npm install --save-dev typescript"),
     ("esbuild", "npm install --save-dev esbuild"),
-    ("jco", "npm install --save-dev @bytecodealliance/jco"),
+    ("jco", "npm install --save-dev @bytecodealliance/jco@1.25.2"),
     ("python3", "sudo apt install python3 python3-venv"),
     ("python", "sudo apt install python-is-python3"),
     ("pip", "sudo apt install python3-pip"),
-    ("componentize-py", "python3 -m pip install componentize-py"),
-    ("zig", "sudo snap install zig --classic --beta"),
+    (
+        "componentize-py",
+        "python3 -m pip install componentize-py==0.25.1",
+    ),
+    ("zig", "python3 -m pip install ziglang==0.17.1"),
     ("wit-bindgen", "cargo install wit-bindgen-cli"),
     ("wasm-tools", "cargo install wasm-tools"),
     ("wkg", "cargo install wkg"),
@@ -103,7 +106,7 @@ mod tests {
             said,
             "componentize-py-2 was not found: install it, or add its folder to PATH"
         );
-        assert!(sentence("zig").contains("`sudo snap install zig"));
+        assert!(sentence("zig").contains("`python3 -m pip install ziglang=="));
         for there in [
             "sh -c x",
             "A=1 sh",
