@@ -25,7 +25,7 @@ mod table;
 
 use clap::Parser;
 use rows::hello::Guests;
-use rows::{Settings, docs, hello, outgoing, payments, plugins, proxy, windows};
+use rows::{Settings, docs, hello, outgoing, payments, plugins, proxy, site, windows};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -86,7 +86,7 @@ async fn run(args: &Args) -> anyhow::Result<bool> {
     let guests = Guests::build().await;
     let mut rows: Vec<Row> = Vec::new();
     let mut costs = None;
-    for number in 1..=13 {
+    for number in 1..=14 {
         if !args.rows.is_empty() && !args.rows.contains(&number) {
             continue;
         }
@@ -107,7 +107,8 @@ async fn run(args: &Args) -> anyhow::Result<bool> {
                 costs = Some(plugins::table(&settings, &guests)?);
                 Ok(Vec::new())
             }
-            _ => outgoing::run(&settings).await,
+            13 => outgoing::run(&settings).await,
+            _ => site::run(&settings).await,
         };
         match found {
             Ok(found) => {

@@ -6,6 +6,7 @@ pub mod outgoing;
 pub mod payments;
 pub mod plugins;
 pub mod proxy;
+pub mod site;
 pub mod windows;
 
 use std::time::Duration;

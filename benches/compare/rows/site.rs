@@ -1,0 +1,81 @@
+//! Row 14: a static site in a window, against nginx with the same files, compressed beforehand.
+
+use super::Settings;
+use crate::load::Load;
+use crate::ours::Ours;
+use crate::pairs::Pairs;
+use crate::peers::Nginx;
+use crate::table::Row;
+use anyhow::{Context, ensure};
+use hms_harness::{guests, root};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Requests for which an instance lives.
+const REUSE: &str = "1000";
+
+/// A stylesheet of 9 KB and a script of 51 KB: their sizes are those before compression.
+const FILES: [(&str, &str); 2] = [
+    ("14a", "dashboard.css"),
+    ("14b", "uplot/uplot-1.6.32.min.js"),
+];
+
+pub async fn run(settings: &Settings) -> anyhow::Result<Vec<Row>> {
+    let component = guests::path("site").await;
+    let route = "uri: /**\nupstream: http://hms-svc-site\nstrip-prefix: false\n";
+    let ours = Ours::start(&[("site", route.into())], &[])?;
+    ours.deploy("site", &component)?;
+    ours.hms(&["limits", "site", "--reuse", REUSE])?;
+    let types = "types { text/css css; text/javascript js; }";
+    let theirs = Nginx::start(types, "gzip_static on; etag on;")?;
+    let assets = root().join("host/dashboard/assets");
+    let mut rows = Vec::new();
+    for (number, name) in FILES {
+        let file = assets.join(name);
+        let to = theirs.root().join(name);
+        std::fs::create_dir_all(to.parent().context("a file is in a folder")?)?;
+        std::fs::copy(&file, &to)?;
+        gzip(&to)?;
+        let load = |url: String| Load::get(url).header("accept-encoding", "gzip");
+        let (our_url, their_url) = (
+            ours.url(&format!("/{name}")),
+            format!("{}/{name}", theirs.url),
+        );
+        let (our_size, their_size) = (size(&our_url)?, size(&their_url)?);
+        let bytes = std::fs::metadata(&file)?.len();
+        ensure!(
+            our_size < bytes && their_size < bytes,
+            "{name} of {bytes} bytes came as {our_size} and {their_size}: it is not compressed"
+        );
+        let pairs = Pairs::take(
+            settings.pairs,
+            || load(our_url.clone()).run(settings.time),
+            || load(their_url.clone()).run(settings.time),
+        )?;
+        let work = format!("a file of a site, {} KB, gzip, reuse {REUSE}", bytes / 1000);
+        let baseline = "nginx, gzip_static";
+        let mut row = Row::of_pairs(number, &work, baseline, Some(0.6), &pairs);
+        row.notes = format!("{our_size} and {their_size} bytes are sent; {}", row.notes);
+        rows.push(row);
+    }
+    Ok(rows)
+}
+
+fn gzip(file: &Path) -> anyhow::Result<()> {
+    let done = Command::new("gzip").args(["-9", "-k"]).arg(file).status()?;
+    ensure!(done.success(), "gzip failed at {}", file.display());
+    Ok(())
+}
+
+/// Bytes of the body, as it is sent.
+fn size(url: &str) -> anyhow::Result<u64> {
+    let output = Command::new("curl")
+        .args(["-sf", "-o", "/dev/null", "-w", "%{size_download}"])
+        .args(["-H", "accept-encoding: gzip", url])
+        .stderr(Stdio::inherit())
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    said.trim()
+        .parse()
+        .with_context(|| format!("{url} is not there: {said}"))
+}

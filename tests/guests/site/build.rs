@@ -1,0 +1,3 @@
+fn main() {
+    hms_window_build::site("dist");
+}
