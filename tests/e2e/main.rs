@@ -19,6 +19,7 @@ mod backup;
 mod backup_races;
 mod canary;
 mod card_payments;
+mod course;
 mod crash;
 mod crash_of_operations;
 mod dashboard;
