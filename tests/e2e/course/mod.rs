@@ -39,6 +39,7 @@ macro_rules! walks {
 walks! {
     first_window: "docs/authors/first-window.md" in "rust";
     first_window_in_javascript: "docs/authors/first-window.md" in "js";
+    first_window_in_typescript: "docs/authors/first-window.md" in "ts";
     first_window_in_python: "docs/authors/first-window.md" in "python";
     store: "docs/authors/store.md" in "rust";
     store_in_javascript: "docs/authors/store.md" in "js";
