@@ -98,8 +98,12 @@ impl Screen {
     /// Why it is refused.
     pub fn check(&self, to: SocketAddr) -> Result<(), NotAllowed> {
         self.check_ip(to.ip())?;
-        let own = self.refused.as_ref().filter(|own| own.include(to));
-        own.map_or(Ok(()), |_| Err(NotAllowed::OwnListener(to)))
+        let v4 = embedded(to.ip()).map(|v4| SocketAddr::from((v4, to.port())));
+        let is_own = |own: &OwnListeners| own.include(to) || v4.is_some_and(|to| own.include(to));
+        match self.refused.as_ref().is_some_and(is_own) {
+            true => Err(NotAllowed::OwnListener(to)),
+            false => Ok(()),
+        }
     }
 
     /// Checks a host of a URL, if it is an address, for a connection that somebody else makes, such
@@ -119,11 +123,25 @@ impl Screen {
         let address = address.to_canonical();
         let within = |nets: &[IpNet], address| nets.iter().any(|net| net.contains(&address));
         let special = within(&SPECIAL, address)
+            || !is_allocated(address)
             || embedded(address).is_some_and(|v4| within(&SPECIAL, IpAddr::V4(v4)));
         if special && !within(allowed, address) {
             return Err(NotAllowed::NotPublic(address));
         }
         Ok(())
+    }
+}
+
+/// Whether the public internet has such addresses at all. Of IPv6 that is 2000::/3 (RFC 4291 section
+/// 2.4 and IANA's registry) and the prefix of NAT64; translators on the way may take others for IPv4
+/// addresses (`::ffff:0:10.0.0.1`, RFC 2765).
+fn is_allocated(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => true,
+        IpAddr::V6(v6) => match v6.segments() {
+            [0x64, 0xff9b, 0, 0, 0, 0, _, _] => true,
+            [first, ..] => first & 0xe000 == 0x2000,
+        },
     }
 }
 
@@ -170,6 +188,11 @@ mod tests {
             ("[64:ff9b::93.184.215.14]", true),
             ("[2002:7f00:1::]", false),
             ("[::127.0.0.1]", false),
+            ("[::93.184.215.14]", false),
+            ("[::ffff:0:10.2.0.1]", false),
+            ("[::ffff:0:93.184.215.14]", false),
+            ("[64:ff9b:2::1]", false),
+            ("[4000::1]", false),
             ("example.org", true),
         ] {
             assert_eq!(screen.check_host(host).is_ok(), passes, "{host}");
@@ -194,6 +217,21 @@ mod tests {
                 Err(NotAllowed::OwnListener(at(9000)))
             );
             assert_eq!(screen.check(at(9001)), Ok(()));
+        }
+    }
+
+    #[test]
+    fn listener_of_this_host_is_refused_by_an_address_that_is_translated_to_its_own() {
+        let own = OwnListeners::default();
+        own.set(vec!["93.184.215.14:443".parse().unwrap()]);
+        let screen = Screen::public_and(&[]).without(&own);
+        for (to, passes) in [
+            ("[64:ff9b::93.184.215.14]:443", false),
+            ("[64:ff9b::93.184.215.14]:444", true),
+            ("[64:ff9b::93.184.215.15]:443", true),
+            ("[2002:5db8:d70e::1]:443", false),
+        ] {
+            assert_eq!(screen.check(to.parse().unwrap()).is_ok(), passes, "{to}");
         }
     }
 }
