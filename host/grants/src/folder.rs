@@ -7,12 +7,13 @@ mod look;
 #[cfg(test)]
 mod tests;
 
-use crate::{AllGrants, GrantsFile, GrantsMetrics, NamedFiles, WindowGrants};
+use crate::{AllGrants, GrantsFile, GrantsMetrics, NamedFiles, Secrets, WindowGrants};
 use applied::Applied;
 use hms_core::reload::{self, ReadAgain};
 use hms_disk::changes::Changes;
 use hms_manifest::ManifestSet;
 use look::{Look, look};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -112,6 +113,12 @@ impl GrantsFolder {
             secrets.secrets_outcome()
         });
         [files, secrets.await]
+    }
+
+    /// What `file`, with the text that `read` is of, grants; without the values of secrets.
+    pub(crate) fn granted(&self, file: &str, read: &GrantsFile) -> WindowGrants {
+        self.applied
+            .granted(file, read, Secrets::new(), BTreeMap::new())
     }
 
     /// What of a window's grants is in force, and the values of its secrets.

@@ -91,7 +91,7 @@ impl GrantsFolder {
     pub fn would_be(&self, name: &str, read: &GrantsFile) -> WindowGrants {
         let there = self.files().get(name).map(|(status, _)| status.file);
         let file = there.unwrap_or_else(|| format!("{name}.yaml"));
-        of_file(read, self.files().dir(), &file)
+        self.granted(&file, read)
     }
 }
 

@@ -87,18 +87,30 @@ impl<M: Manifest> ManifestSet<M> {
     /// # Errors
     /// That it is refused, and why.
     pub fn parse(&self, name: &str, text: &str) -> Result<M, EditError> {
+        self.parse_as(&self.file_or_new(name), name, text)
+    }
+
+    /// The file of the manifest `name`, which may be in a folder beside, as the last look at the
+    /// folder found it; else the one to make.
+    fn file_or_new(&self, name: &str) -> String {
+        let there = self.get(name).map(|(status, _)| status.file);
+        there.unwrap_or_else(|| format!("{name}.yaml"))
+    }
+
+    fn parse_as(&self, file: &str, name: &str, text: &str) -> Result<M, EditError> {
         check_name(name)?;
         if text.len() as u64 > MAX_MANIFEST_BYTES {
             let reason = format!("it is larger than {MAX_MANIFEST_BYTES} bytes");
             return Err(EditError::Refused(vec![Fault::whole(reason)]));
         }
-        parse(self.check(), &format!("{name}.yaml"), text).map_err(EditError::Refused)
+        parse(self.check(), file, text).map_err(EditError::Refused)
     }
 
     /// Checks `text` and makes it the manifest `name`; live when this returns. Whether the file is
     /// new. Blocks on the file system.
     pub fn put(&self, name: &str, text: &str) -> Result<(FileStatus<M>, bool), EditError> {
-        let manifest = self.parse(name, text)?;
+        let known = self.file_or_new(name);
+        let mut manifest = self.parse_as(&known, name, text)?;
         let mut files = self.files_in_time()?;
         // What changed on the disk meanwhile may claim the same.
         self.reload_locked(&mut files);
@@ -109,6 +121,10 @@ impl<M: Manifest> ManifestSet<M> {
         let file = there.clone().unwrap_or_else(|| format!("{name}.yaml"));
         if !files.has_place(&file, self.most()) {
             return Err(EditError::Full(self.most()));
+        }
+        // What it names is relative to the folder of its file.
+        if file != known {
+            manifest = self.parse_as(&file, name, text)?;
         }
         if let Some((other, claim)) = files.claimed(&file, &manifest) {
             let reason = format!("{claim} is claimed by {other} already");

@@ -30,6 +30,9 @@ impl<M> Clone for FileStatus<M> {
     }
 }
 
+/// What a text asks for, or what is wrong with it.
+pub(super) type Wanted<M> = Result<Arc<M>, Vec<Fault>>;
+
 /// One file.
 pub(super) struct Entry<M> {
     pub stamp: Option<FileStamp>,
@@ -38,7 +41,9 @@ pub(super) struct Entry<M> {
     /// None where the file could not be read.
     pub text: Option<Arc<str>>,
     /// What the file's present text asks for.
-    pub wanted: Result<Arc<M>, Vec<Fault>>,
+    pub wanted: Wanted<M>,
+    /// The same where its text is good and the check refuses it, which may change.
+    pub unplaced: Option<Arc<M>>,
     /// What serves.
     pub live: Option<Arc<M>>,
     /// What was said last about the file.
@@ -84,16 +89,13 @@ impl<M> FileStatus<M> {
 }
 
 impl<M: Manifest> Entry<M> {
-    pub(super) fn new(
-        text: Option<Arc<str>>,
-        wanted: Result<Arc<M>, Vec<Fault>>,
-        live: Option<Arc<M>>,
-    ) -> Entry<M> {
+    pub(super) fn new(text: Option<Arc<str>>, wanted: Wanted<M>, live: Option<Arc<M>>) -> Entry<M> {
         Entry {
             stamp: None,
             beyond: false,
             text,
             wanted,
+            unplaced: None,
             live,
             faults: Vec::new(),
             since: OffsetDateTime::now_utc(),

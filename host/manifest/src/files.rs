@@ -1,7 +1,7 @@
 //! The files of the folder: what each asks for, and what of it is live.
 
 use super::also::is_beside;
-use super::entry::{Entry, FileStatus, Withdrawn};
+use super::entry::{Entry, FileStatus, Wanted, Withdrawn};
 use super::folder::{self, Content, FolderId, Known, Listing};
 use super::{Fault, Manifest};
 use hms_disk::files::is_manifest;
@@ -24,6 +24,18 @@ pub(super) fn parse<M: Manifest>(
     match check(file, &manifest) {
         faults if faults.is_empty() => Ok(manifest),
         faults => Err(faults),
+    }
+}
+
+/// The same, with the manifest that the check alone refuses.
+fn read<M: Manifest>(check: &Check<M>, file: &str, text: &str) -> (Wanted<M>, Option<Arc<M>>) {
+    let manifest = match M::parse(name_of(file), text) {
+        Ok(manifest) => Arc::new(manifest),
+        Err(faults) => return (Err(faults), None),
+    };
+    match check(file, &manifest) {
+        faults if faults.is_empty() => (Ok(manifest), None),
+        faults => (Err(faults), Some(manifest)),
     }
 }
 
@@ -229,14 +241,17 @@ impl<M: Manifest> Files<M> {
         });
         for (file, found) in found {
             let beyond = matches!(found.content, Content::Beyond(_));
-            let (text, wanted) = match found.content {
-                Content::Unchanged => continue,
+            let (text, (wanted, unplaced)) = match found.content {
+                Content::Unchanged => {
+                    changed |= self.check_again(&file);
+                    continue;
+                }
                 Content::Text(text) => {
-                    let wanted = parse(&self.check, &file, &text).map(Arc::new);
-                    (Some(text.into()), wanted)
+                    let read = read(&self.check, &file, &text);
+                    (Some(text.into()), read)
                 }
                 Content::Bad(reason) | Content::Beyond(reason) => {
-                    (None, Err(vec![Fault::whole(reason)]))
+                    (None, (Err(vec![Fault::whole(reason)]), None))
                 }
             };
             let kept = self.kept.remove(&file);
@@ -253,10 +268,29 @@ impl<M: Manifest> Files<M> {
             });
             changed |= entry.text != text || entry.wanted.as_ref().err() != wanted.as_ref().err();
             (entry.stamp, entry.text, entry.wanted) = (found.stamp, text, wanted);
-            entry.beyond = beyond;
+            (entry.beyond, entry.unplaced) = (beyond, unplaced);
         }
         // Of a file that was not there at the start nothing is remembered.
         self.kept.clear();
+        changed
+    }
+
+    /// Has a file that the check alone refuses be checked again, because that is about more than
+    /// its text. Whether it says something else now.
+    fn check_again(&mut self, file: &str) -> bool {
+        let Some(entry) = self.by_name.get_mut(file) else {
+            return false;
+        };
+        let Some(manifest) = entry.unplaced.take() else {
+            return false;
+        };
+        let faults = (self.check)(file, &manifest);
+        if faults.is_empty() {
+            entry.wanted = Ok(manifest);
+            return true;
+        }
+        let changed = entry.wanted.as_ref().err() != Some(&faults);
+        (entry.wanted, entry.unplaced) = (Err(faults), Some(manifest));
         changed
     }
 

@@ -144,7 +144,8 @@ impl Applied {
         }
     }
 
-    fn granted(
+    /// What the file `name` grants.
+    pub(super) fn granted(
         &self,
         name: &str,
         file: &GrantsFile,

@@ -281,6 +281,13 @@ fn file_that_names_one_of_the_data_folder_is_refused_with_its_place() {
         "{}",
         fault.reason
     );
+    // The file is as it was, and what it names is elsewhere.
+    fs::remove_file(grants.join("link")).unwrap();
+    write_secret(&grants.join("docs-key"), "s3cret", 0o600);
+    std::os::unix::fs::symlink("docs-key", grants.join("link")).unwrap();
+    folder.files().reload();
+    assert!(folder.files().status()[0].faults.is_empty());
+    assert!(all.window("docs").current().secrets.contains_key("key"));
     folder.files().put("payments", "calls: [docs]\n").unwrap();
     for (text, place) in [
         (
@@ -347,4 +354,16 @@ fn file_beside_the_folder_names_files_relative_to_itself_and_none_of_the_data_fo
         docs.faults
     );
     assert!(docs.live.is_none());
+    // By a change of it as well; what is there in the folder itself would be another file.
+    let put = |secret: &str| {
+        let text = format!("secrets: {{key: {{file: {secret}}}}}\n");
+        folder.files().put("fees", &text)
+    };
+    assert!(put("../data/admin.token").is_err());
+    assert!(put("../fees/data/admin.token").is_ok());
+    let text = "outbound: [{to: 'https://a.example', ca: ca.pem}]\n";
+    folder.files().put("fees", text).unwrap();
+    let read = folder.files().parse("fees", text).unwrap();
+    let would_be = folder.would_be("fees", &read).grants;
+    assert_eq!(would_be, all.window("fees").current().grants);
 }

@@ -133,6 +133,65 @@ fn manifest_that_falls_back_takes_what_it_had_from_a_newcomer() {
     assert!(fixture.fault("a.yaml").is_some() && fixture.fault("c.yaml").is_some());
 }
 
+/// A set of `dir` whose files are refused by their check while `refuses` says so of them.
+fn checked(
+    dir: &Path,
+    refuses: impl Fn(&str) -> bool + Send + Sync + 'static,
+) -> ManifestSet<Sample> {
+    let check = move |file: &str, _: &Sample| match refuses(file) {
+        true => vec![Fault::whole("it is not to be here")],
+        false => Vec::new(),
+    };
+    let metrics = ManifestMetrics::default();
+    ManifestSet::load(dir, None, MOST, metrics, check, |_| {})
+}
+
+#[test]
+fn file_that_the_check_alone_refuses_is_checked_with_each_look() {
+    let dir = tempfile::tempdir().unwrap();
+    for (file, text) in [("a.yaml", manifest("a")), ("b.yaml", "nonsense".to_owned())] {
+        fs::write(dir.path().join(file), text).unwrap();
+    }
+    let refuses = Arc::new(Mutex::new(true));
+    let now = refuses.clone();
+    let set = checked(dir.path(), move |_| *now.lock());
+    let states = |set: &ManifestSet<Sample>| {
+        let live = |status: FileStatus<Sample>| status.live.is_some() && status.faults.is_empty();
+        set.status().into_iter().map(live).collect::<Vec<_>>()
+    };
+    set.reload();
+    assert_eq!(states(&set), [false, false]);
+    *refuses.lock() = false;
+    set.reload();
+    assert_eq!(states(&set), [true, false]);
+}
+
+#[test]
+fn change_of_a_file_beside_is_checked_as_the_file_that_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let [main, beside] = ["main", "beside"].map(|name| dir.path().join(name));
+    for folder in [&main, &beside] {
+        fs::create_dir(folder).unwrap();
+    }
+    fs::write(beside.join("a.yml"), manifest("a")).unwrap();
+    let bad = Arc::new(Mutex::new(String::new()));
+    let now = bad.clone();
+    let set = checked(&main, move |file| file == *now.lock());
+    set.follow_also(vec![beside.clone()]);
+    let file = fs::canonicalize(beside.join("a.yml")).unwrap();
+    *bad.lock() = file.to_str().unwrap().to_owned();
+    let put = set.put("a", &manifest("other"));
+    assert!(matches!(put, Err(EditError::Refused(_))), "{put:?}");
+    *bad.lock() = "a.yaml".to_owned();
+    assert!(set.put("a", &manifest("other")).is_ok());
+    // One that is there only since the last look.
+    fs::write(beside.join("b.yaml"), manifest("b")).unwrap();
+    let file = fs::canonicalize(beside.join("b.yaml")).unwrap();
+    *bad.lock() = file.to_str().unwrap().to_owned();
+    let put = set.put("b", &manifest("another"));
+    assert!(matches!(put, Err(EditError::Refused(_))), "{put:?}");
+}
+
 #[test]
 fn messages_call_the_kind_by_its_words() {
     let said = |error: EditError| error.said(&Sample::WORDS);
