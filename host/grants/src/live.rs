@@ -15,6 +15,9 @@ pub struct WindowGrants {
     pub grants: Grants,
     /// The values of its secrets.
     pub secrets: Secrets,
+    /// Values that its guests may have read, and that are not revealed now: for what they write.
+    /// The latest come first.
+    pub former: Vec<Secret>,
     /// What is wrong with those whose values cannot be read, by name.
     pub secret_faults: BTreeMap<String, String>,
     /// SHA-256 of the file in hexadecimal; none where there is no file.
@@ -25,7 +28,32 @@ pub struct WindowGrants {
     pub file: String,
 }
 
+/// Former values that are remembered of one window. 16: a day's, where one is replaced each hour or
+/// two, and 1 MiB at most.
+const MAX_FORMER: usize = 16;
+
 impl WindowGrants {
+    /// These, in place of `before`: what was revealed is remembered.
+    #[must_use]
+    pub(crate) fn after(mut self, before: &WindowGrants) -> Self {
+        let revealed: Vec<Secret> = self.all_revealed().cloned().collect();
+        for value in before.all_revealed().chain(&before.former) {
+            if self.former.len() < MAX_FORMER
+                && !revealed.contains(value)
+                && !self.former.contains(value)
+            {
+                self.former.push(value.clone());
+            }
+        }
+        self
+    }
+
+    /// The values that the guest itself may read.
+    pub(crate) fn all_revealed(&self) -> impl Iterator<Item = &Secret> + Clone {
+        let names = self.grants.reveal.iter();
+        names.filter_map(|name| self.secrets.get(name))
+    }
+
     /// Those of a window that has no file in `folder`: nothing.
     pub fn none(window: &str, folder: &Path) -> Self {
         WindowGrants {

@@ -6,7 +6,9 @@
 //! What the guest has encoded otherwise, such as in base64, is not found.
 
 use crate::{Secret, WindowGrants};
+use memchr::memmem::Finder;
 use std::borrow::Cow;
+use zeroize::Zeroizing;
 
 /// What stands in a value's place.
 const MASK: &str = "***";
@@ -18,7 +20,7 @@ const MIN_LINE_BYTES: usize = 8;
 /// `text` without the values of the secrets that are revealed. Costs nothing where there are none,
 /// and otherwise a search of the line for each.
 pub fn masked<'a>(granted: &WindowGrants, text: &'a str) -> Cow<'a, str> {
-    if granted.grants.reveal.is_empty() {
+    if granted.grants.reveal.is_empty() && granted.former.is_empty() {
         return Cow::Borrowed(text);
     }
     let values = values(granted);
@@ -62,18 +64,25 @@ pub fn masked_beginning<'a>(granted: &WindowGrants, text: &'a str) -> Cow<'a, st
 /// A URI, or a part of one, without the values of any secret of the window, revealed or not. Costs
 /// nothing where there are no secrets, and otherwise a search for each.
 pub fn masked_uri<'a>(granted: &WindowGrants, text: &'a str) -> Cow<'a, str> {
-    if granted.secrets.is_empty() {
+    if granted.secrets.is_empty() && granted.former.is_empty() {
         return Cow::Borrowed(text);
     }
     let decoded = decoded(text);
-    let bytes: Vec<u8> = decoded.iter().map(|(_, byte)| *byte).collect();
-    let values = granted.secrets.values().filter_map(value);
+    let bytes = decoded.iter().map(|(_, byte)| byte.to_ascii_lowercase());
+    let bytes: Vec<u8> = bytes.collect();
+    let values = granted.secrets.values().chain(&granted.former);
+    let values = values.filter_map(value);
     let lines = values.clone().flat_map(lines);
     let mut found: Vec<(usize, usize)> = Vec::new();
     for value in values.chain(lines) {
-        let places = bytes.windows(value.len()).enumerate();
-        let places = places.filter(|(_, there)| there.eq_ignore_ascii_case(value.as_bytes()));
-        found.extend(places.map(|(at, _)| (at, at + value.len())));
+        let wanted = Zeroizing::new(value.to_ascii_lowercase());
+        let finder = Finder::new(wanted.as_bytes());
+        let mut from = 0;
+        // One may begin within another.
+        while let Some(at) = bytes.get(from..).and_then(|rest| finder.find(rest)) {
+            found.push((from + at, from + at + value.len()));
+            from += at + 1;
+        }
     }
     if found.is_empty() {
         return Cow::Borrowed(text);
@@ -106,10 +115,9 @@ fn decoded(text: &str) -> Vec<(usize, u8)> {
     decoded
 }
 
-/// The values that are revealed.
+/// The values that are revealed, or were.
 fn values(granted: &WindowGrants) -> impl Iterator<Item = &str> + Clone {
-    let secrets = granted.grants.reveal.iter();
-    let secrets = secrets.filter_map(|name| granted.secrets.get(name));
+    let secrets = granted.all_revealed().chain(&granted.former);
     secrets.filter_map(value)
 }
 
@@ -206,14 +214,34 @@ mod tests {
     }
 
     #[test]
+    fn value_that_is_revealed_no_more_is_still_masked() {
+        let none = WindowGrants::default;
+        let rotated = granted(&["new_42"], &[]).after(&granted(&["old_42"], &["hidden"]));
+        assert_eq!(masked(&rotated, "old_42 new_42 hidden"), "*** *** hidden");
+        assert_eq!(masked_uri(&rotated, "/OLD%5f42/x"), "/***/x");
+        // Revoked, and with other changes after it.
+        let mut revoked = none().after(&none().after(&rotated));
+        assert_eq!(masked(&revoked, "old_42 new_42"), "*** ***");
+        assert_eq!(masked_uri(&revoked, "/new_42"), "/***");
+        // The latest are remembered.
+        for count in 0..100 {
+            revoked = granted(&[format!("value-{count}").as_str()], &[]).after(&revoked);
+        }
+        let text = "value-99 value-90 value-9 old_42";
+        assert_eq!(masked(&revoked, text), "*** *** value-9 old_42");
+        assert!(revoked.former.len() <= 16);
+    }
+
+    #[test]
     fn value_in_a_uri_is_masked_however_it_is_spelt_revealed_or_not() {
-        let granted = granted(&["42:AbC/x"], &["hidden", "denim"]);
+        let granted = granted(&["42:AbC/x"], &["hidden", "denim", "1212"]);
         for (text, expected) in [
             ("/bot42:AbC/x/send", "/bot***/send"),
             ("/bot42%3AAbC%2fx/send", "/bot***/send"),
             ("/%34%32%3a%41bC/x", "/***"),
             ("https://hiDDen.example", "https://***.example"),
             ("/hiddenim/a%20b", "/***/a%20b"),
+            ("/x12121212/", "/x***/"),
             ("/a%2", "/a%2"),
             ("/a%é", "/a%é"),
         ] {

@@ -165,6 +165,7 @@ impl Applied {
         WindowGrants {
             grants,
             secrets,
+            former: Vec::new(),
             secret_faults,
             digest: Some(file.digest.clone()),
             folder: named.folder().to_owned(),
@@ -176,7 +177,7 @@ impl Applied {
     fn store(&self, window: &str, grants: WindowGrants) {
         let live = self.all.window(window);
         let before = live.current();
-        live.store(grants);
+        live.store(grants.after(&before));
         self.count_secrets();
         if let Some(on_change) = self.on_change.get() {
             on_change(window, &before, &live.current());
