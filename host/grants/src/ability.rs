@@ -42,13 +42,13 @@ enum Atom {
     /// To call a service.
     Send(Scope),
     /// A secret that the host adds there, and where its value is.
-    Secret(Scope, String, Option<SecretSource>),
+    Secret(Reach, String, Option<SecretSource>),
     /// The client certificate by which the host identifies itself there.
-    Certificate(Scope, ClientCert),
+    Certificate(Reach, ClientCert),
     /// A certificate authority beside the system's: whoever has its key can pose as the service.
-    Authority(Scope, PathBuf),
+    Authority(Reach, PathBuf),
     /// A network beside the public internet in which the service may be.
-    Private(Scope, IpNet),
+    Private(Reach, IpNet),
     /// To call a window, and whether with the user of the request in hand.
     Call(String, bool),
     /// To read a secret, and where its value is.
@@ -66,6 +66,15 @@ struct Scope {
     method: Method,
     /// None: every path, also those that services read differently and no pattern matches.
     path: Option<Pattern>,
+}
+
+/// The requests that one entry decides.
+#[derive(Debug, Clone, PartialEq)]
+struct Reach {
+    /// What it is for.
+    scope: Scope,
+    /// What of that earlier entries decide.
+    without: Vec<Scope>,
 }
 
 /// What the imports of a release come to.
@@ -112,8 +121,7 @@ pub fn abilities(imports: &[String], granted: &WindowGrants) -> Vec<Ability> {
         let mut earlier: Vec<Scope> = Vec::new();
         for grant in &grants.outbound {
             let all = scopes(grant);
-            let is_reached = |scope: &&Scope| !earlier.iter().any(|other| other.covers(scope));
-            let reached = all.iter().filter(is_reached).cloned();
+            let reached = all.iter().filter_map(|scope| Reach::of(scope, &earlier));
             let atoms = atoms(grant, reached, &grants.secrets);
             if !atoms.is_empty() {
                 abilities.push(Ability {
@@ -151,12 +159,19 @@ pub fn abilities(imports: &[String], granted: &WindowGrants) -> Vec<Ability> {
 pub fn gained(before: &[Ability], after: &[Ability]) -> Vec<Ability> {
     let had: Vec<&Atom> = before.iter().flat_map(|ability| &ability.atoms).collect();
     let is_new = |atom: &Atom| {
-        let had_alone = had.iter().any(|before| before.covers(atom));
+        let had_alone = had.iter().any(|before| before.covers(atom, &had));
         !had_alone && !had_together(&had, atom)
     };
     let after = after.iter();
     let gained = after.filter(|ability| ability.atoms.iter().any(is_new));
     gained.cloned().collect()
+}
+
+/// Whether some release could do more with the grants `after` than with those `before`.
+pub fn may_grow(before: &WindowGrants, after: &WindowGrants) -> bool {
+    // One for each interface of which grants say more.
+    let every = ["wasi:http/client", "wasi:config/store"].map(str::to_owned);
+    !gained(&abilities(&every, before), &abilities(&every, after)).is_empty()
 }
 
 /// What an operator agrees to, as a sentence; none where nothing is gained: `release 8 imports
@@ -271,11 +286,11 @@ pub fn shadowed(granted: &WindowGrants) -> Vec<&OutboundGrant> {
 /// Whether several of `had`, none of which does, come to `atom` together: networks that are parts of
 /// one.
 fn had_together(had: &[&Atom], atom: &Atom) -> bool {
-    let Atom::Private(scope, network) = atom else {
+    let Atom::Private(reach, network) = atom else {
         return false;
     };
     let networks = had.iter().filter_map(|before| match before {
-        Atom::Private(ours, network) if ours.covers(scope) => Some(*network),
+        Atom::Private(ours, network) if ours.covers(reach, |_| false) => Some(*network),
         _ => None,
     });
     let joined = IpNet::aggregate(&networks.collect());
@@ -283,47 +298,133 @@ fn had_together(had: &[&Atom], atom: &Atom) -> bool {
 }
 
 impl Atom {
-    /// Whether whoever has this has `other` as well.
-    fn covers(&self, other: &Atom) -> bool {
+    /// Whether whoever has this, as one of `had`, has `other` as well.
+    fn covers(&self, other: &Atom, had: &[&Atom]) -> bool {
+        // The same by an earlier entry, for requests that it decides.
+        let elsewhere = |decided: &Scope| {
+            let is_it = |earlier: &&Atom| {
+                earlier.says_as_much_as(other)
+                    && earlier.reach().is_some_and(|ours| ours.has_all(decided))
+            };
+            had.iter().any(is_it)
+        };
         match (self, other) {
             (Atom::Send(ours), Atom::Send(theirs)) => ours.covers(theirs),
-            (Atom::Secret(ours, name, source), Atom::Secret(theirs, other, other_source)) => {
-                name == other && source == other_source && ours.covers(theirs)
-            }
-            (Atom::Certificate(ours, files), Atom::Certificate(theirs, other)) => {
-                files == other && ours.covers(theirs)
-            }
-            (Atom::Authority(ours, file), Atom::Authority(theirs, other)) => {
-                file == other && ours.covers(theirs)
-            }
-            (Atom::Private(ours, network), Atom::Private(theirs, other)) => {
-                network.contains(other) && ours.covers(theirs)
-            }
             (Atom::Call(window, as_user), Atom::Call(other, other_as_user)) => {
                 window == other && *as_user >= *other_as_user
             }
             (Atom::Events(ours), Atom::Events(theirs)) => ours.covers(theirs),
-            (ours, theirs) => ours == theirs,
+            (ours, theirs) => match (ours.reach(), theirs.reach()) {
+                (Some(our_reach), Some(their_reach)) => {
+                    ours.says_as_much_as(theirs) && our_reach.covers(their_reach, elsewhere)
+                }
+                _ => ours == theirs,
+            },
         }
+    }
+
+    /// For which requests it is, of one that comes with an entry.
+    fn reach(&self) -> Option<&Reach> {
+        match self {
+            Atom::Secret(reach, ..)
+            | Atom::Certificate(reach, _)
+            | Atom::Authority(reach, _)
+            | Atom::Private(reach, _) => Some(reach),
+            _ => None,
+        }
+    }
+
+    /// Whether this gives all that `other` gives, of two that come with entries, for whatever
+    /// requests.
+    fn says_as_much_as(&self, other: &Atom) -> bool {
+        match (self, other) {
+            (Atom::Secret(_, name, source), Atom::Secret(_, other, other_source)) => {
+                name == other && source == other_source
+            }
+            (Atom::Certificate(_, files), Atom::Certificate(_, other)) => files == other,
+            (Atom::Authority(_, file), Atom::Authority(_, other)) => file == other,
+            (Atom::Private(_, network), Atom::Private(_, other)) => network.contains(other),
+            _ => false,
+        }
+    }
+}
+
+impl Reach {
+    /// What an entry for `scope` decides behind those for `earlier`; none where that is nothing.
+    fn of(scope: &Scope, earlier: &[Scope]) -> Option<Reach> {
+        let is_hidden = earlier.iter().any(|other| other.covers(scope));
+        let without = earlier.iter().filter_map(|other| other.common(scope));
+        (!is_hidden).then(|| Reach {
+            scope: scope.clone(),
+            without: without.collect(),
+        })
+    }
+
+    /// Whether each request of `other` is one of this, or one of those for which `elsewhere` knows
+    /// that the same is had by an earlier entry.
+    fn covers(&self, other: &Reach, elsewhere: impl Fn(&Scope) -> bool) -> bool {
+        let lacking = self
+            .without
+            .iter()
+            .filter_map(|decided| decided.common(&other.scope));
+        let is_had = |decided: Scope| {
+            let mut not_theirs = other.without.iter();
+            not_theirs.any(|theirs| theirs.covers(&decided)) || elsewhere(&decided)
+        };
+        self.scope.covers(&other.scope) && lacking.map(is_had).all(|had| had)
+    }
+
+    /// Whether it decides every request of `scope`.
+    fn has_all(&self, scope: &Scope) -> bool {
+        let mut without = self.without.iter();
+        self.scope.covers(scope) && without.all(|decided| decided.common(scope).is_none())
     }
 }
 
 impl Scope {
     fn covers(&self, other: &Scope) -> bool {
-        let host = match (&self.host, &other.host) {
-            (HostPattern::Below(ours), HostPattern::Below(theirs)) => {
-                ours == theirs || self.host.matches(theirs)
-            }
-            (ours, HostPattern::Exact(name)) => ours.matches(name),
-            (HostPattern::Exact(_), HostPattern::Below(_)) => false,
-        };
         let path = match (&self.path, &other.path) {
             (None, _) => true,
             (Some(_), None) => false,
             (Some(ours), Some(theirs)) => ours.covers(theirs),
         };
-        let same = self.scheme == other.scheme && self.port == other.port;
-        same && self.method == other.method && host && path
+        self.is_like(other) && covers(&self.host, &other.host) && path
+    }
+
+    /// The requests of both; none where there are none.
+    fn common(&self, other: &Scope) -> Option<Scope> {
+        if !self.is_like(other) {
+            return None;
+        }
+        let host = match covers(&self.host, &other.host) {
+            true => &other.host,
+            false => Some(&self.host).filter(|host| covers(&other.host, host))?,
+        };
+        let path = match (&self.path, &other.path) {
+            (None, path) | (path, None) => path.clone(),
+            (Some(ours), Some(theirs)) => Some(ours.common(theirs)?),
+        };
+        Some(Scope {
+            host: host.clone(),
+            path,
+            ..self.clone()
+        })
+    }
+
+    /// Whether they differ in host and path alone.
+    fn is_like(&self, other: &Scope) -> bool {
+        self.scheme == other.scheme && self.port == other.port && self.method == other.method
+    }
+}
+
+/// Whether each of `theirs` is one of `ours`. Else one covers the other, or they have none in common.
+fn covers(ours: &HostPattern, theirs: &HostPattern) -> bool {
+    match (ours, theirs) {
+        (HostPattern::Below(above), HostPattern::Below(below)) => {
+            above == below || ours.matches(below)
+        }
+        (ours, HostPattern::Exact(name)) => ours.matches(name),
+        (HostPattern::Exact(_), HostPattern::Below(_)) => false,
     }
 }
 
@@ -397,26 +498,26 @@ fn scopes(grant: &OutboundGrant) -> Vec<Scope> {
     scopes
 }
 
-/// What comes with an entry, for those of its `scopes` that requests reach.
+/// What comes with an entry, for the requests that `reached` it.
 fn atoms(
     grant: &OutboundGrant,
-    scopes: impl Iterator<Item = Scope>,
+    reached: impl Iterator<Item = Reach>,
     sources: &BTreeMap<String, SecretSource>,
 ) -> Vec<Atom> {
     let mut atoms = Vec::new();
-    for scope in scopes {
+    for reach in reached {
         let secrets = secrets(grant).map(|name| {
             let source = sources.get(name).cloned();
-            Atom::Secret(scope.clone(), name.clone(), source)
+            Atom::Secret(reach.clone(), name.clone(), source)
         });
         let private = grant.private.iter();
-        let private = private.map(|network| Atom::Private(scope.clone(), *network));
+        let private = private.map(|network| Atom::Private(reach.clone(), *network));
         let certificate = grant.client_cert.iter();
-        let certificate = certificate.map(|c| Atom::Certificate(scope.clone(), c.clone()));
+        let certificate = certificate.map(|c| Atom::Certificate(reach.clone(), c.clone()));
         let authority = grant.ca.iter();
-        let authority = authority.map(|ca| Atom::Authority(scope.clone(), ca.clone()));
+        let authority = authority.map(|ca| Atom::Authority(reach.clone(), ca.clone()));
         atoms.extend(secrets.chain(private).chain(certificate).chain(authority));
-        atoms.push(Atom::Send(scope));
+        atoms.push(Atom::Send(reach.scope));
     }
     atoms
 }

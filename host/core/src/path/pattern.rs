@@ -138,6 +138,34 @@ impl Pattern {
         self.below || (theirs.next().is_none() && !other.below)
     }
 
+    /// The pattern of the paths that both match; none where no path is.
+    pub fn common(&self, other: &Pattern) -> Option<Pattern> {
+        let (longer, shorter) = match self.segments.len() >= other.segments.len() {
+            true => (self, other),
+            false => (other, self),
+        };
+        let mut theirs = shorter.segments.iter();
+        let mut segments = Vec::with_capacity(longer.segments.len());
+        for ours in &longer.segments {
+            let both = match (ours, theirs.next()) {
+                (ours, None) if shorter.below => ours,
+                (Segment::Literal(one), Some(Segment::Literal(other))) if one == other => ours,
+                (Segment::Any(_), Some(Segment::Any(_))) => ours,
+                (Segment::Any(_), Some(literal @ Segment::Literal(text)))
+                | (literal @ Segment::Literal(text), Some(Segment::Any(_)))
+                    if !text.is_empty() =>
+                {
+                    literal
+                }
+                _ => return None,
+            };
+            segments.push(both.clone());
+        }
+        let is_longer = longer.segments.len() > shorter.segments.len();
+        let below = longer.below && (is_longer || shorter.below);
+        Some(Pattern { segments, below })
+    }
+
     /// Whether `path` matches. The route table finds the same by lookup; this is the definition.
     pub fn matches(&self, path: &str) -> bool {
         let mut given = segments_of(path);
@@ -250,6 +278,22 @@ mod tests {
             if ours.covers(&theirs) && theirs.matches(&path) {
                 prop_assert!(ours.matches(&path), "{ours} {theirs} {path}");
             }
+        }
+
+        /// What two have in common matches the paths that both do, and no other.
+        #[test]
+        fn common_pattern_matches_what_both_do(
+            ours in "(/(a|b|\\{x\\})){0,3}(/\\*\\*|/)?",
+            theirs in "(/(a|b|\\{y\\})){0,3}(/\\*\\*|/)?",
+            path in "(/[abc]?){1,4}",
+        ) {
+            let (Ok(ours), Ok(theirs)) = (Pattern::parse(&ours), Pattern::parse(&theirs)) else {
+                return Ok(());
+            };
+            let common = ours.common(&theirs);
+            let is_common = common.is_some_and(|common| common.matches(&path));
+            let both = ours.matches(&path) && theirs.matches(&path);
+            prop_assert_eq!(is_common, both, "{} {} {}", ours, theirs, path);
         }
     }
 }

@@ -75,6 +75,44 @@ fn part_of_an_entry_that_an_earlier_one_hid_is_asked_for_when_that_goes() {
 }
 
 #[test]
+fn paths_that_an_earlier_entry_decided_are_asked_for_when_it_goes() {
+    let entry = |paths: &str, more: &str| {
+        format!("  - {{to: 'https://a.example', paths: ['{paths}']{more}}}\n")
+    };
+    let private = ", private: [10.0.0.0/8]";
+    let file = |entries: &[&str]| format!("outbound:\n{}", entries.concat());
+    let (x, below) = (entry("/v1/x", ""), entry("/v1/**", private));
+    let x_too = entry("/v1/x", private);
+    let (both, alone) = (file(&[&x, &below]), file(&[&below]));
+    for (before, after, grows) in [
+        (&both, &alone, true),
+        (&both, &file(&[&entry("/v1/y", ""), &below]), true),
+        (&both, &file(&[&below, &x]), true),
+        (&both, &both, false),
+        (&alone, &both, false),
+        // By either entry.
+        (&file(&[&x_too, &below]), &alone, false),
+        (&file(&[&x, &x_too, &below]), &alone, true),
+        // What the earlier one decides is for no such path, or is still decided by one.
+        (&file(&[&entry("/v2/x", ""), &below]), &alone, false),
+        (&both, &file(&[&entry("/v1/{id}", ""), &below]), false),
+        (&both, &file(&[&entry("/v1/y", private)]), false),
+        (&both, &file(&[&entry("/v1/x", private)]), true),
+        (&both, &file(&[&entry("/v1/{id}", private)]), true),
+    ] {
+        let asked = asks(before, after);
+        assert_eq!(asked.is_some(), grows, "{before}{after}{asked:?}");
+    }
+    // Of two networks that are one together the same is asked.
+    let halves = |first: &str| {
+        let halves = ", private: [10.0.0.0/9, 10.128.0.0/9]";
+        file(&[first, &entry("/v1/**", halves)])
+    };
+    assert!(asks(&halves(&x), &alone).is_some());
+    assert_eq!(asks(&halves(""), &alone), None);
+}
+
+#[test]
 fn no_paths_are_more_than_every_pattern() {
     let every = CARD.replace("/v1/charges/**", "/**");
     let none = CARD.replace("    paths: [/v1/charges/**]\n", "");
