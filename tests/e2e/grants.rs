@@ -5,6 +5,7 @@ use hms_api::{
     Changed, FileState, GrantsDetail, GrantsList, Limits, Problem, RemovedGrants, ShownLimits,
 };
 use hms_harness::{Host, eventually, guest};
+use hms_windows::Consent;
 use http::Method;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -173,6 +174,12 @@ async fn more_memory_than_the_pool_has_is_said_to_be_in_force_as_less() {
     let said = shown.grants.granted.unwrap().sentences.join("\n");
     assert!(said.contains("of memory in force, not 4GiB"), "{said}");
     assert!(said.contains("--instance-memory"), "{said}");
+    eventually("the log says so", || async {
+        let log = host.log();
+        let line = log.lines().find(|line| line.contains("it has "))?;
+        (line.contains("of memory in force, not 4GiB") && line.contains("w.yaml:1")).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -188,6 +195,13 @@ async fn limit_of_the_file_is_shown_with_its_place_and_not_changed_elsewhere() {
     let limits: ShownLimits = host.admin(Method::GET, path, "").await.read();
     assert_eq!(limits.values.limits["queue"], 7);
     assert_eq!(limits.values.set["queue"], 5);
+    eventually("the log names the limits of the file", || async {
+        let log = host.log();
+        let mut lines = log.lines();
+        let line = lines.find(|line| line.contains("limits of the grants file"))?;
+        line.contains("queue 7").then_some(())
+    })
+    .await;
     let place = &limits.values.sources[0].place;
     assert!(place.ends_with("windows/w.yaml:3"), "{place}");
     for body in [r#"{"queue": 9}"#, r#"{"queue": null, "handles": 20}"#] {
@@ -234,9 +248,15 @@ async fn deploy_and_edit_ask_when_what_is_imported_and_granted_grows() {
     ] {
         assert!(why.contains(part), "{part}: {why}");
     }
-    let agreed = host
-        .admin(Method::PUT, "/windows/w?yes=true", caller.clone())
-        .await;
+    // Whoever agrees to these words agrees to no more, which somebody else may grant in between.
+    let to_that = format!("/windows/w?yes={}", Consent::digest(&why));
+    let more = CARD.replace("[POST]", "[POST, PUT]");
+    assert_eq!(host.admin(Method::PUT, path, more).await.status, 200);
+    let asked = host.admin(Method::PUT, &to_that, caller.clone()).await;
+    assert_eq!(asked.problem(), "needs-consent", "{}", asked.text());
+    assert!(asked.text().contains("POST and PUT"), "{}", asked.text());
+    assert_eq!(host.admin(Method::PUT, path, CARD).await.status, 200);
+    let agreed = host.admin(Method::PUT, &to_that, caller.clone()).await;
     assert_eq!(agreed.status, 200, "{}", agreed.text());
     // The same again is no more.
     let again = host.admin(Method::PUT, "/windows/w", caller).await;

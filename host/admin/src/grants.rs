@@ -9,7 +9,7 @@ use hms_api::{GrantsDetail, GrantsList, GrantsStatus, RemovedGrants};
 use hms_core::body::Body;
 use hms_grants::{GrantsFile, GrantsFolder};
 use hms_manifest::{EditError, Manifest, in_time};
-use hms_windows::{ChangeError, Registry, WindowName};
+use hms_windows::{Consent, Registry, WindowName};
 use http::{Response, StatusCode};
 use std::sync::Arc;
 
@@ -61,9 +61,9 @@ pub(super) async fn put(
     query: &str,
     body: Body,
 ) -> Response<Body> {
-    let yes = Query::read(query, &["yes"]).and_then(|query| query.parsed::<bool>("yes"));
-    let yes = match yes {
-        Ok(yes) => yes.unwrap_or(false),
+    let consent = Query::read(query, &["yes"]).and_then(|query| query.parsed::<Consent>("yes"));
+    let consent = match consent {
+        Ok(consent) => consent.unwrap_or_default(),
         Err(error) => return reply::change_error(&error),
     };
     let text = match manifests::text(&KIND, body).await {
@@ -79,12 +79,17 @@ pub(super) async fn put(
         Err(error) => return refuse(&KIND, &error),
     };
     let after = grants.would_be(name.as_str(), &read);
-    let asks = windows.asks_of_grants(name.as_str(), &after);
-    if let Some(asks) = asks.filter(|_| !yes) {
-        return reply::change_error(&ChangeError::NeedsConsent(asks));
+    let kept = match consent == Consent::Everything {
+        true => None,
+        false => windows.kept_as_it_is(&name, &after).await,
+    };
+    if let Err(asked) = windows.ask_of_grants(name.as_str(), &after, &consent) {
+        return reply::change_error(&asked);
     }
     let (grants, windows) = (grants.clone(), windows.clone());
     let change = async move {
+        // What it was compared with stays until the edit holds.
+        let _kept = kept;
         let folder = grants.clone();
         let put = in_time(grants.files().dir(), move || {
             let put = folder.files().put(name.as_str(), &text);

@@ -1,7 +1,7 @@
 //! The parameters of a request to the admin API. An unknown one is refused: a misspelt `canary`
 //! must not deploy to everybody.
 
-use hms_windows::{ChangeError, TrafficShare};
+use hms_windows::{ChangeError, Consent, TrafficShare};
 
 /// Checked parameters.
 #[derive(Debug)]
@@ -64,6 +64,12 @@ impl Parameter for bool {
     fn read(text: &str) -> Result<Self, String> {
         let flag = text.parse();
         flag.map_err(|_| format!("'{}' is neither true nor false", text.escape_debug()))
+    }
+}
+
+impl Parameter for Consent {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
     }
 }
 

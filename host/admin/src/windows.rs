@@ -14,7 +14,7 @@ use hms_core::body::Body;
 use hms_core::units::Time;
 use hms_events::Events;
 use hms_windows::{
-    ChangeError, DeployOptions, Probe, Registry, Removed, TrafficShare, Upload, WindowName,
+    ChangeError, Consent, DeployOptions, Probe, Registry, Removed, TrafficShare, Upload, WindowName,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
@@ -67,7 +67,7 @@ pub(super) fn log(windows: &Registry, name: &WindowName) -> Response<Body> {
 pub(super) enum Verb {
     Start,
     Stop,
-    Rollback { to: Option<u64>, yes: bool },
+    Rollback { to: Option<u64>, consent: Consent },
     Share(TrafficShare),
     Promote,
     Abort,
@@ -80,8 +80,8 @@ impl Verb {
         let rollback = || {
             let query = Query::read(query, &["to", "yes"])?;
             let to = query.parsed::<u64>("to")?;
-            let yes = query.parsed::<bool>("yes")?.unwrap_or(false);
-            Ok(Verb::Rollback { to, yes })
+            let consent = query.parsed::<Consent>("yes")?.unwrap_or_default();
+            Ok(Verb::Rollback { to, consent })
         };
         let share = || {
             let query = Query::read(query, &["share"])?;
@@ -118,7 +118,7 @@ impl Verb {
         let status = match self {
             Verb::Start => windows.start(name).await,
             Verb::Stop => windows.stop(name).await,
-            Verb::Rollback { to, yes } => windows.rollback(name, to, yes).await,
+            Verb::Rollback { to, consent } => windows.rollback(name, to, consent).await,
             Verb::Share(share) => windows.share(name, share).await,
             Verb::Promote => windows.promote(name).await,
             Verb::Abort => windows.abort(name).await,
@@ -316,7 +316,7 @@ fn options(head: &Parts) -> Result<DeployOptions, ChangeError> {
     let probe = query.text("probe").map(|path| Probe::new(path, time));
     Ok(DeployOptions {
         by: deployer(&head.headers),
-        yes: query.parsed::<bool>("yes")?.unwrap_or(false),
+        consent: query.parsed::<Consent>("yes")?.unwrap_or_default(),
         probe: probe.transpose().map_err(ChangeError::BadOption)?,
         canary: query.parsed::<TrafficShare>("canary")?,
         fallback: query.parsed::<bool>("fallback")?.unwrap_or(false),

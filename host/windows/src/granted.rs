@@ -1,13 +1,20 @@
 //! The grants of windows as they meet what is deployed: which limits are in force, and what an
 //! operator has to agree to where an edit of a file gives a release more.
 
+use super::change::Change;
 use super::record::WindowRecord;
 use super::registry::Registry;
 use super::window::Window;
-use super::{ChangeError, WindowName};
+use super::{ChangeError, Consent, WindowName};
 use hms_api::LimitSource;
 use hms_grants::{LiveGrants, WindowGrants, ability};
 use hms_runtime::{Limit, LimitsChange, LimitsSet, WindowLimits};
+use std::sync::Arc;
+
+/// A window that nobody changes until this is dropped.
+pub struct KeptAsItIs {
+    _change: Change,
+}
 
 impl Registry {
     /// What window `name` is granted.
@@ -58,11 +65,34 @@ impl Registry {
         }
     }
 
+    /// Waits until no change of window `name` is under way, and keeps others away for as long as the
+    /// result is there: else a release that imports more could go live while an operator is not
+    /// asked about grants that only it makes use of. None where there is no such window, or no
+    /// release could do more with the grants `after` than now: what takes away never waits.
+    pub async fn kept_as_it_is(
+        self: &Arc<Self>,
+        name: &WindowName,
+        after: &WindowGrants,
+    ) -> Option<KeptAsItIs> {
+        let before = self.granted(name.as_str()).current();
+        if !ability::may_grow(&before, after) {
+            return None;
+        }
+        let change = Change::of_any(self, name).await.ok()?;
+        Some(KeptAsItIs { _change: change })
+    }
+
+    /// # Errors
     /// What the releases of window `name` that get requests, or would by an automatic fallback,
-    /// could do with the grants `after` and cannot now, as a sentence; none if nothing.
-    pub fn asks_of_grants(&self, name: &str, after: &WindowGrants) -> Option<String> {
+    /// could do with the grants `after` and cannot now, where `consent` is not to that.
+    pub fn ask_of_grants(
+        &self,
+        name: &str,
+        after: &WindowGrants,
+        consent: &Consent,
+    ) -> Result<(), ChangeError> {
         let before = self.granted(name).current();
-        self.grown(name, &before, after)
+        consent.check(self.grown(name, &before, after).as_ref())
     }
 
     fn grown(&self, name: &str, before: &WindowGrants, after: &WindowGrants) -> Option<String> {
@@ -151,6 +181,8 @@ mod tests {
     use crate::testing::{Fixture, name, numbered};
     use hms_grants::GrantsFile;
     use hms_manifest::Manifest;
+    use std::pin::Pin;
+    use std::task::{Context, Waker};
 
     fn granted(text: &str) -> WindowGrants {
         WindowGrants {
@@ -189,6 +221,11 @@ mod tests {
         let most = registry.config.engine.max_memory_bytes as u64;
         let memory = registry.window(&name()).unwrap().limits.load();
         assert_eq!(memory.get(Limit::MemoryBytes), most);
+    }
+
+    fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
+        let mut cx = Context::from_waker(Waker::noop());
+        Pin::new(future).poll(&mut cx).is_pending()
     }
 
     /// Release 1 of window `w` calls services, and release 2, which is live, does not.
@@ -237,13 +274,35 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn edit_by_which_a_release_could_do_more_waits_for_changes_and_no_other_does() {
+        let fixture = Fixture::new(false).await;
+        let registry = &fixture.registry;
+        let (more, name) = (granted("outbound: [{to: https://a.example}]\n"), name());
+        assert!(registry.kept_as_it_is(&name, &more).await.is_none());
+        fixture.deploy("w", 1, None).await;
+        let turn = Change::of(registry, &name).await.unwrap();
+        let mut waits = Box::pin(registry.kept_as_it_is(&name, &more));
+        assert!(is_pending(&mut waits));
+        let less = granted("internal: true\n");
+        assert!(registry.kept_as_it_is(&name, &less).await.is_none());
+        drop(turn);
+        let kept = waits.await;
+        assert!(kept.is_some());
+        let mut change = Box::pin(Change::of(registry, &name));
+        assert!(is_pending(&mut change));
+        drop(kept);
+        assert!(change.await.is_ok());
+    }
+
+    #[tokio::test]
     async fn edit_is_asked_about_for_what_is_live_alone() {
         let fixture = Fixture::new(false).await;
         let outbound = "outbound: [{to: https://a.example}]\n";
-        let asks = |text: &str| fixture.registry.asks_of_grants("w", &granted(text));
-        assert_eq!(asks(outbound), None);
+        let registry = &fixture.registry;
+        let asks = |text: &str| registry.ask_of_grants("w", &granted(text), &Consent::Nothing);
+        assert!(asks(outbound).is_ok());
         fixture.deploy("w", 1, None).await;
         // Its component imports no HTTP client.
-        assert_eq!(asks(outbound), None);
+        assert!(asks(outbound).is_ok());
     }
 }

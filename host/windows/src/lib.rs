@@ -18,6 +18,7 @@ mod backup;
 mod blocking;
 mod canary;
 mod change;
+mod consent;
 mod error;
 mod granted;
 mod operate;
@@ -33,7 +34,9 @@ mod watch;
 mod window;
 
 pub use backup::{HeldArtifacts, RecordsSnapshot};
+pub use consent::Consent;
 pub use error::ChangeError;
+pub use granted::KeptAsItIs;
 pub use hms_core::window_name::WindowName;
 pub use operate::Removed;
 pub use record::{CanaryRecord, RecordVersion, ReleaseRecord, WindowRecord};

@@ -6,7 +6,7 @@ use super::registry::Registry;
 use super::status::limit_values;
 use super::traffic::serving::Serving;
 use super::watch::leave_in_folder;
-use super::{ChangeError, TrafficShare, WindowName, canary};
+use super::{ChangeError, Consent, TrafficShare, WindowName, canary};
 use hms_api::{LeftFile, Limits, Unsaved, WindowStatus};
 use hms_runtime::{Limit, LimitsChange};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub struct Removed {
 
 impl Registry {
     /// Makes release `to`, or the one before the live one, live again. Compiles nothing if the
-    /// native code still exists. `yes`: also if it can do more than the live one.
+    /// native code still exists. `consent` is to what it can do more than the live one.
     ///
     /// # Errors
     ///
@@ -34,8 +34,9 @@ impl Registry {
         self: &Arc<Self>,
         name: &WindowName,
         to: Option<u64>,
-        yes: bool,
+        consent: impl Into<Consent>,
     ) -> Result<WindowStatus, ChangeError> {
+        let consent = consent.into();
         let mut change = Change::of(self, name).await?;
         let edit = change.enforce(&Load::Tried, |record| {
             if record.canary.is_some() {
@@ -43,10 +44,9 @@ impl Registry {
             }
             let number = to.or_else(|| record.before_live());
             let number = number.ok_or_else(|| ChangeError::NothingBefore(name.clone()))?;
-            match self.asks_of_return(name.as_str(), record, number) {
-                Some(asks) if !yes => return Err(ChangeError::NeedsConsent(asks)),
-                _ => record.live = number,
-            }
+            let asks = self.asks_of_return(name.as_str(), record, number);
+            consent.check(asks.as_ref())?;
+            record.live = number;
             record.stopped = false;
             Ok(())
         });

@@ -55,7 +55,17 @@ const WINDOW: &str = r#"(component
 
 /// The bytes of a component; those of each mark are another one.
 pub fn component(mark: u8) -> Vec<u8> {
-    let mut bytes = wat::parse_str(WINDOW).unwrap();
+    marked(WINDOW, mark)
+}
+
+/// The same of one that imports what calls services.
+pub fn caller(mark: u8) -> Vec<u8> {
+    let import = "(component (import \"wasi:http/outgoing-handler@0.2.0\" (instance))";
+    marked(&WINDOW.replacen("(component", import, 1), mark)
+}
+
+fn marked(text: &str, mark: u8) -> Vec<u8> {
+    let mut bytes = wat::parse_str(text).unwrap();
     // A custom section.
     bytes.extend([0, 3, 1, b'v', mark]);
     bytes
@@ -401,13 +411,18 @@ impl Fixture {
 
     /// A component that differs from others by `mark`.
     pub async fn upload(&self, mark: u8) -> Upload {
+        self.upload_of(&component(mark)).await
+    }
+
+    /// These bytes of a component.
+    pub async fn upload_of(&self, component: &[u8]) -> Upload {
         let mut receiving = self
             .registry
             .artifacts()
             .receive(1 << 20, "")
             .await
             .unwrap();
-        receiving.chunk(&component(mark)).await.unwrap();
+        receiving.chunk(component).await.unwrap();
         receiving.finish().await.unwrap()
     }
 

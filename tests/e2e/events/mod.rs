@@ -24,7 +24,7 @@ use hms_grants::{AllGrants, Grants, WindowGrants};
 use hms_harness::eventually;
 use hms_runtime::Compiler;
 use hms_store::{NewEvent, Transaction};
-use hms_windows::{ChangeError, DeployOptions, Registry, WindowsConfig};
+use hms_windows::{ChangeError, Consent, DeployOptions, Registry, WindowsConfig};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,7 +80,7 @@ impl House {
         let wasm = hms_harness::guests::path(guest).await;
         let name = window.parse().unwrap();
         let options = DeployOptions {
-            yes: true,
+            consent: Consent::Everything,
             ..DeployOptions::default()
         };
         let deployed = Box::pin(self.registry.deploy_file(&name, &wasm, options));

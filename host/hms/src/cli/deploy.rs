@@ -13,7 +13,7 @@ use hms_core::error::problem_type;
 use hms_core::printable::{Printable, printable, printable_lines};
 use hms_core::units::{Size, Time};
 use hms_telemetry::tell_json;
-use hms_windows::{TrafficShare, WindowName};
+use hms_windows::{Consent, TrafficShare, WindowName};
 use http::{Method, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -72,7 +72,8 @@ impl Deploy {
                 .map_err(anyhow::Error::msg)
                 .context("set the window's name with --as NAME")?,
         };
-        let deployed = match self.upload(&window, self.yes).await? {
+        let consent = self.yes.then(|| "true".to_owned());
+        let deployed = match self.upload(&window, consent).await? {
             UploadResult::Deployed(deployed) => deployed,
             UploadResult::NeedsConsent(why) => {
                 if !std::io::stdin().is_terminal() || self.json {
@@ -81,7 +82,8 @@ impl Deploy {
                 if !agreed(&format!("{}\nDeploy it anyway?", printable_lines(&why)))? {
                     bail!("nothing was deployed");
                 }
-                match self.upload(&window, true).await? {
+                let agreed = Some(Consent::digest(&why));
+                match self.upload(&window, agreed).await? {
                     UploadResult::Deployed(deployed) => deployed,
                     UploadResult::NeedsConsent(why) => bail!("{why}"),
                 }
@@ -99,7 +101,12 @@ impl Deploy {
         Ok(())
     }
 
-    async fn upload(&self, window: &WindowName, yes: bool) -> anyhow::Result<UploadResult> {
+    /// `consent` as the admin API has it.
+    async fn upload(
+        &self,
+        window: &WindowName,
+        consent: Option<String>,
+    ) -> anyhow::Result<UploadResult> {
         let (size, body) = open(&self.file).await?;
         if !self.json {
             let file = Printable(self.file.display());
@@ -125,8 +132,8 @@ impl Deploy {
         if self.trap_unknown {
             query.append_pair("trap-unknown", "true");
         }
-        if yes {
-            query.append_pair("yes", "true");
+        if let Some(consent) = &consent {
+            query.append_pair("yes", consent);
         }
         let path = format!("/windows/{window}?{}", query.finish());
         let client = self.host.client()?;

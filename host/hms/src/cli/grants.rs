@@ -12,7 +12,7 @@ use hms_core::printable::printable_lines;
 use hms_disk::files::read_at_most;
 use hms_manifest::MAX_MANIFEST_BYTES;
 use hms_telemetry::tell_json;
-use hms_windows::WindowName;
+use hms_windows::{Consent, WindowName};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use std::io::IsTerminal;
@@ -112,15 +112,16 @@ impl Grants {
     async fn put(&self, client: &Client, path: &str, file: &Path) -> anyhow::Result<()> {
         let read = read_at_most(file, MAX_MANIFEST_BYTES);
         let manifest = read.with_context(|| format!("cannot read {}", file.display()))?;
-        let put = async |yes: bool| {
-            let path = match yes {
-                true => format!("{path}?yes=true"),
-                false => path.to_owned(),
+        // `consent` as the admin API has it.
+        let put = async |consent: Option<&str>| {
+            let path = match consent {
+                Some(consent) => format!("{path}?yes={consent}"),
+                None => path.to_owned(),
             };
             let body = body::full(manifest.clone());
             client.send(Method::PUT, &path, &[], body).await
         };
-        let mut answer = put(self.yes).await?;
+        let mut answer = put(self.yes.then_some("true")).await?;
         if answer.status() == StatusCode::CONFLICT {
             let why = client.problem(answer).await?;
             let asks = why.kind == problem_type("needs-consent");
@@ -131,7 +132,7 @@ impl Grants {
             if !agreed(&format!("{}\nGrant it anyway?", printable_lines(&said)))? {
                 bail!("nothing was changed");
             }
-            answer = put(true).await?;
+            answer = put(Some(&Consent::digest(&said))).await?;
         }
         let answer = client.take(answer).await?;
         match self.json {

@@ -10,7 +10,7 @@ use crate::config::{GRANTS_FOLDER, ROUTES_FOLDER, Settings};
 use anyhow::Context;
 use author::Author;
 use clap::Args;
-use hms_windows::{DeployOptions, FileDeploy, Registry};
+use hms_windows::{Consent, DeployOptions, FileDeploy, Registry};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -140,7 +140,7 @@ pub(super) async fn deploy(
     let options = DeployOptions {
         by: by.into(),
         // Whoever builds it here knows what it needs.
-        yes: true,
+        consent: Consent::Everything,
         ..DeployOptions::default()
     };
     Ok(windows.deploy_file(name, &built.wasm, options).await?)

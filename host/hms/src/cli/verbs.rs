@@ -9,7 +9,7 @@ use hms_api::{Changed, ChangedWindow, RemovedWindow, StoreFate, WindowStatus};
 use hms_core::body;
 use hms_core::error::problem_type;
 use hms_core::printable::printable_lines;
-use hms_windows::{TrafficShare, WindowName};
+use hms_windows::{Consent, TrafficShare, WindowName};
 use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use std::io::IsTerminal;
@@ -71,7 +71,8 @@ pub(super) struct Rollback {
 impl Rollback {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let client = self.host.client()?;
-        let mut answer = self.ask(&client, self.yes).await?;
+        let consent = self.yes.then(|| "true".to_owned());
+        let mut answer = self.ask(&client, consent).await?;
         if answer.status() == StatusCode::CONFLICT {
             let why = client.problem(answer).await?;
             let asks = why.kind == problem_type("needs-consent");
@@ -82,18 +83,23 @@ impl Rollback {
             if !agreed(&format!("{}\nRoll back anyway?", printable_lines(&said)))? {
                 bail!("nothing was changed");
             }
-            answer = self.ask(&client, true).await?;
+            answer = self.ask(&client, Some(Consent::digest(&said))).await?;
         }
         let answer: Changed<ChangedWindow> = client.take(answer).await?.read()?;
         say!("{}", live(&answer.what.window));
         durable(&answer)
     }
 
-    async fn ask(&self, client: &Client, yes: bool) -> anyhow::Result<Response<Incoming>> {
+    /// `consent` as the admin API has it.
+    async fn ask(
+        &self,
+        client: &Client,
+        consent: Option<String>,
+    ) -> anyhow::Result<Response<Incoming>> {
         let to = self.to.map(|number| format!("to={number}"));
         let query: Vec<String> = to
             .into_iter()
-            .chain(yes.then(|| "yes=true".into()))
+            .chain(consent.map(|consent| format!("yes={consent}")))
             .collect();
         let path = format!("/windows/{}/rollback?{}", self.name, query.join("&"));
         client.send(Method::POST, &path, &[], body::empty()).await

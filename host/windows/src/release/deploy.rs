@@ -19,7 +19,7 @@ use crate::release::progress::Progress;
 use crate::traffic::admission::Ask;
 use crate::traffic::serving::Serving;
 use crate::window::Window;
-use crate::{ChangeError, Probe, ReleaseRecord, TrafficShare, WindowName};
+use crate::{ChangeError, Consent, Probe, ReleaseRecord, TrafficShare, WindowName};
 use hms_api::{DeployEvent, Deployed, Step};
 use hms_core::trace::{Outline, SpanKind, SpanLog, Spans, What};
 use hms_grants::WindowGrants;
@@ -34,8 +34,8 @@ use time::OffsetDateTime;
 pub struct DeployOptions {
     /// Who deploys, according to themselves.
     pub by: String,
-    /// Whether it may gain capabilities over the live release.
-    pub yes: bool,
+    /// What was agreed to of the capabilities that it gains over the live release.
+    pub consent: Consent,
     /// The probe that it must pass before it gets any request. Without one, an instance must start.
     pub probe: Option<Probe>,
     /// Its initial share of the requests, beside the live release. None: it gets all.
@@ -167,7 +167,7 @@ impl Registry {
         progress.done(Step::Check);
         if let Some(compared) = &at_first {
             progress.differs(&compared.difference);
-            consented(&options, compared)?;
+            options.consent.check(compared.asks.as_ref())?;
         }
 
         let asker = Asker {
@@ -189,22 +189,26 @@ impl Registry {
         }
         // Another release may have gone live meanwhile, or the grants may have changed: the consent
         // covers only what this one has more than that.
-        let granted = granted.current();
-        let compared = compare(&record, size, &inspection, &granted, trap_unknown);
-        if let Some(compared) = &compared {
-            consented(&options, compared)?;
-        }
+        let ask = || -> Result<Option<Compared>, ChangeError> {
+            let granted = granted.load();
+            let compared = compare(&record, size, &inspection, &granted, trap_unknown);
+            if let Some(compared) = &compared {
+                options.consent.check(compared.asks.as_ref())?;
+            }
+            Ok(compared)
+        };
+        ask()?;
         let fresh = ReleaseRecord {
             number: 0,
             digest,
             size,
             deployed_at: OffsetDateTime::now_utc(),
-            by: options.by,
-            imports: inspection.imports,
-            exports: inspection.exports,
+            by: options.by.clone(),
+            imports: inspection.imports.clone(),
+            exports: inspection.exports.clone(),
             fallback: options.fallback,
             trap_unknown,
-            grants: granted.digest.clone(),
+            grants: granted.load().digest.clone(),
             fate: None,
         };
         let mut next = record.clone().with_release(fresh, options.canary);
@@ -216,6 +220,8 @@ impl Registry {
         let assembled = self
             .try_out(&window, &release, options.probe.as_ref(), progress)
             .await?;
+        // A file that was edited meanwhile was compared with the live release alone.
+        let compared = ask()?;
 
         match next.canary {
             // If an operator has closed the window since this began, it stays closed: the release
@@ -339,17 +345,40 @@ fn compare(
     Some(compared(live, record.next, size, found, &trapped, granted))
 }
 
-fn consented(options: &DeployOptions, compared: &Compared) -> Result<(), ChangeError> {
-    match &compared.asks {
-        Some(asks) if !options.yes => Err(ChangeError::NeedsConsent(asks.clone())),
-        _ => Ok(()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Fixture, name};
+    use crate::testing::{Fixture, caller, name};
+    use hms_grants::GrantsFile;
+    use hms_manifest::Manifest;
+
+    #[tokio::test]
+    async fn grant_that_comes_while_a_release_is_tried_is_asked_about() {
+        let fixture = Fixture::new(false).await;
+        let registry = &fixture.registry;
+        fixture.deploy("w", 1, None).await;
+        let grant = |event: DeployEvent| {
+            if let DeployEvent::Step {
+                step: Step::Try, ..
+            } = event
+            {
+                let file = GrantsFile::parse("w", "outbound: [{to: https://a.example}]\n");
+                registry.granted("w").store(WindowGrants {
+                    grants: file.unwrap().grants,
+                    ..WindowGrants::default()
+                });
+            }
+        };
+        let upload = fixture.upload_of(&caller(2)).await;
+        let deployed = registry.deploy(name(), upload, DeployOptions::default(), &grant);
+        let refused = deployed.await.unwrap_err();
+        assert!(
+            matches!(&refused, ChangeError::NeedsConsent(why) if why.contains("a.example")),
+            "{refused:?}"
+        );
+        let (status, _) = registry.status(&name()).unwrap();
+        assert_eq!(status.live.unwrap().number, 1);
+    }
 
     #[tokio::test]
     async fn refused_deploy_leaves_no_artifact() {
