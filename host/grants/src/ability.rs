@@ -363,7 +363,7 @@ impl Reach {
     /// Whether each request of `other` is one of this, or one of those for which `elsewhere` knows
     /// that the same is had by an earlier entry.
     fn covers(&self, other: &Reach, elsewhere: impl Fn(&Scope) -> bool) -> bool {
-        let lacking = self
+        let mut lacking = self
             .without
             .iter()
             .filter_map(|decided| decided.common(&other.scope));
@@ -371,7 +371,7 @@ impl Reach {
             let mut not_theirs = other.without.iter();
             not_theirs.any(|theirs| theirs.covers(&decided)) || elsewhere(&decided)
         };
-        self.scope.covers(&other.scope) && lacking.map(is_had).all(|had| had)
+        self.scope.covers(&other.scope) && lacking.all(is_had)
     }
 
     /// Whether it decides every request of `scope`.
