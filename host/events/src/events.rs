@@ -85,6 +85,8 @@ pub(crate) struct Shared {
     pub(crate) needed: Mutex<HashMap<String, u64>>,
     /// What is being done for each window. After a failure: until when it is left alone.
     pub(crate) chores: Mutex<HashMap<(Chore, String), Option<Instant>>>,
+    /// Why events or runs that are due wait, as it was last logged.
+    pub(crate) said: Mutex<HashMap<String, String>>,
     pub(crate) tasks: TaskTracker,
     /// Ends the loop that looks for what is due, and all subscriptions.
     pub(crate) stop: CancellationToken,
@@ -261,6 +263,7 @@ impl Events {
             changed: Notify::new(),
             needed: Mutex::default(),
             chores: Mutex::default(),
+            said: Mutex::default(),
             stores: config.stores,
             windows: config.windows,
             outgoing: config.outgoing,

@@ -151,10 +151,18 @@ impl Schedules {
             if !self.0.lock().get(&id).is_some_and(is_as_it_was) {
                 continue;
             }
-            if let Err(error) = self.run(shared, &id, &spec, record.last_ms, now).await {
-                let schedule = &id.name;
-                tracing::warn!(window, schedule, "a run waits: {error}");
-                all_ran = false;
+            let key = id.key();
+            match self.run(shared, &id, &spec, record.last_ms, now).await {
+                Ok(()) => {
+                    shared.is_news(&key, None);
+                }
+                Err(error) => {
+                    if shared.is_news(&key, Some(&error)) {
+                        let schedule = &id.name;
+                        tracing::warn!(window, schedule, "a run waits: {error}");
+                    }
+                    all_ran = false;
+                }
             }
         }
         all_ran

@@ -123,12 +123,27 @@ impl Shared {
         loop {
             match self.logs.promote(window, now_ms).await {
                 Ok(true) => {}
-                Ok(false) => return true,
+                Ok(false) => {
+                    self.is_news(window, None);
+                    return true;
+                }
                 Err(error) => {
-                    tracing::warn!(window, "events that are due wait: {error}");
+                    if self.is_news(window, Some(&error)) {
+                        tracing::warn!(window, "events that are due wait: {error}");
+                    }
                     return false;
                 }
             }
+        }
+    }
+
+    /// Whether it is new why `what` waits, so that it is logged once and not each second. None: it
+    /// waits no more.
+    pub(crate) fn is_news(&self, what: &str, why: Option<&str>) -> bool {
+        let mut said = self.said.lock();
+        match why {
+            Some(why) => said.insert(what.to_owned(), why.to_owned()).as_deref() != Some(why),
+            None => said.remove(what).is_some(),
         }
     }
 

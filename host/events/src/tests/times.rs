@@ -310,3 +310,14 @@ async fn schedule_goes_on_after_the_store_of_its_window_was_made_anew() {
     assert_eq!(host.seen().len(), 2);
     assert_eq!(host.events.schedules()[0].left_out, 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn reason_why_something_waits_is_logged_once() {
+    let host = Host::new(&[]).await;
+    let is_news = |why| host.events.shared.is_news("a/job", why);
+    let full = Some("the outbox is full");
+    assert_eq!([full, full].map(is_news), [true, false]);
+    assert_eq!([Some("the disk is full"), full].map(is_news), [true, true]);
+    is_news(None);
+    assert!(is_news(full) && host.events.shared.is_news("b/job", full));
+}
