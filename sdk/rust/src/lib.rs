@@ -97,18 +97,6 @@ pub use store::{Store, StoreError};
 pub use transaction::{Committed, OnceKey, Transaction, TransactionError, transaction};
 pub use validators::Validators;
 
-/// What the component is written with, in a custom section: `hms inspect` shows it.
-#[cfg(target_family = "wasm")]
-#[used]
-#[unsafe(link_section = "hms-sdk")]
-static SDK: [u8; SDK_TEXT.len()] = match SDK_TEXT.as_bytes().first_chunk() {
-    Some(text) => *text,
-    None => [0; SDK_TEXT.len()],
-};
-
-#[cfg(target_family = "wasm")]
-const SDK_TEXT: &str = concat!("hms-window ", env!("CARGO_PKG_VERSION"));
-
 /// Makes an `async fn(Request) -> Result<Response, Problem>` the handler of this component.
 ///
 /// Use it once per crate. A HEAD request reaches the handler as GET, and its answer is sent without
@@ -128,6 +116,27 @@ macro_rules! window {
         }
 
         $crate::__private::export!(HmsWindow with_types_in $crate::__private::wasip3);
+        $crate::__sdk_section!();
+    };
+}
+
+/// Says in a custom section what the component is written with: `hms inspect` shows it. In the crate of
+/// the window, since a linker takes from others only what is used.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __sdk_section {
+    () => {
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            const LENGTH: usize = $crate::__private::SDK.len();
+
+            #[used]
+            #[unsafe(link_section = "hms-sdk")]
+            static SDK: [u8; LENGTH] = match $crate::__private::SDK.as_bytes().first_chunk() {
+                Some(text) => *text,
+                None => [0; LENGTH],
+            };
+        };
     };
 }
 
@@ -150,6 +159,7 @@ macro_rules! middleware {
         }
 
         $crate::__private::export!(HmsMiddleware with_types_in $crate::__private::wasip3);
+        $crate::__sdk_section!();
     };
 }
 
@@ -161,4 +171,7 @@ pub mod __private {
     pub use wasip3::exports::http::handler::Guest;
     pub use wasip3::http::service::export;
     pub use wasip3::http::types::{ErrorCode, Request, Response};
+
+    /// What a component is written with.
+    pub const SDK: &str = concat!("hms-window ", env!("CARGO_PKG_VERSION"));
 }
