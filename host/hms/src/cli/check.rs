@@ -60,9 +60,8 @@ enum Kind {
 struct Found {
     routes: Vec<(FileStatus<Route>, RouteStatus)>,
     grants: Vec<(FileStatus<GrantsFile>, GrantsStatus)>,
-    /// Where these files are, in their order: a route and its window's grants often have one name.
-    route_paths: Vec<PathBuf>,
-    grant_paths: Vec<PathBuf>,
+    /// The folder of each of the routes, and of each of the grants.
+    folders: [Vec<PathBuf>; 2],
     /// Grants that nobody uses, and the like.
     notes: Vec<String>,
     /// The grants that are in force.
@@ -85,11 +84,7 @@ impl Check {
             None => {}
         }
         let found = self.found()?;
-        let routes = found.routes.iter().map(|(_, shown)| &shown.faults);
-        let routes = found.route_paths.iter().zip(routes);
-        let grants = found.grants.iter().map(|(_, shown)| &shown.faults);
-        let grants = found.grant_paths.iter().zip(grants);
-        let files: Vec<_> = routes.chain(grants).collect();
+        let files: Vec<_> = found.files().collect();
         let faulty = files
             .iter()
             .filter(|(_, faults)| !faults.is_empty())
@@ -149,6 +144,17 @@ impl Check {
 }
 
 impl Found {
+    /// Every manifest with its faults. A route and grants may have the same name: each has its
+    /// folder.
+    fn files(&self) -> impl Iterator<Item = (PathBuf, &[Fault])> {
+        let [of_routes, of_grants] = &self.folders;
+        let routes = self.routes.iter().zip(of_routes);
+        let routes = routes.map(|((_, shown), at)| (at.join(&shown.file), &*shown.faults));
+        let grants = self.grants.iter().zip(of_grants);
+        let grants = grants.map(|((_, shown), at)| (at.join(&shown.file), &*shown.faults));
+        routes.chain(grants)
+    }
+
     /// What each manifest is, at least one: a script that names a wrong place must hear of it.
     fn add_routes(&mut self, path: &Path) -> anyhow::Result<()> {
         let shown = path.display();
@@ -169,10 +175,11 @@ impl Found {
             !files.is_empty(),
             "no manifest in {shown}: manifests are files that end with .yaml or .yml"
         );
+        let [of_routes, _] = &mut self.folders;
         for file in files {
             let shown = route_status(&file);
-            self.route_paths.push(folder.join(&file.file));
             self.routes.push((file, shown));
+            of_routes.push(folder.to_owned());
         }
         Ok(())
     }
@@ -217,8 +224,9 @@ impl Found {
             }
             // Secrets are on the machine that serves.
             let shown = grants_status(&file, folder, &BTreeMap::new());
-            self.grant_paths.push(folder.join(&file.file));
             self.grants.push((file, shown));
+            let [_, of_grants] = &mut self.folders;
+            of_grants.push(folder.to_owned());
         }
         Ok(())
     }
@@ -357,6 +365,32 @@ mod tests {
         );
     }
 
+    #[test]
+    fn files_of_the_same_name_are_told_apart_by_their_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let [routes, grants] = ["routes", "windows"].map(|name| dir.path().join(name));
+        for (folder, text) in [
+            (&routes, "uri: /a\nupstream: http://hms-svc-w\n"),
+            (&grants, "config: {a: b}\ncals: [docs]\n"),
+        ] {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join("w.yaml"), text).unwrap();
+        }
+        let check = Check {
+            paths: vec![routes.clone(), grants.join("w.yaml")],
+            routes: "routes".into(),
+            grants: None,
+            json: false,
+            schema: None,
+        };
+        let found = check.found().unwrap();
+        let files: Vec<_> = found.files().map(|(file, it)| (file, it.len())).collect();
+        assert_eq!(
+            files,
+            [(routes.join("w.yaml"), 0), (grants.join("w.yaml"), 1)]
+        );
+    }
+
     fn notes(paths: &[&Path]) -> Vec<String> {
         let check = Check {
             paths: paths.iter().map(PathBuf::from).collect(),
@@ -431,6 +465,11 @@ mod tests {
         fs::write(&grants, "calls: [docs]\n").unwrap();
         assert_eq!(check(&grants), Ok(()));
         assert_eq!(check_all(&[&routes, &windows]), Ok(()));
+        fs::write(&grants, "internal: true\n").unwrap();
+        let refused = check_all(&[&routes, &windows]).unwrap_err();
+        assert_eq!(refused, "1 of 2 manifests have faults");
+        let public = "uri: /w\nupstream: http://hms-svc-v\nplugins: [wasm: {window: w}]\n";
+        fs::write(&route, public).unwrap();
         let both = Check {
             paths: vec![routes.clone(), windows.clone()],
             routes: "routes".into(),
@@ -438,14 +477,6 @@ mod tests {
             json: false,
             schema: None,
         };
-        let found = both.found().unwrap();
-        let paths: Vec<_> = found.route_paths.iter().chain(&found.grant_paths).collect();
-        assert_eq!(paths, [&route, &grants]);
-        fs::write(&grants, "internal: true\n").unwrap();
-        let refused = check_all(&[&routes, &windows]).unwrap_err();
-        assert_eq!(refused, "1 of 2 manifests have faults");
-        let public = "uri: /w\nupstream: http://hms-svc-v\nplugins: [wasm: {window: w}]\n";
-        fs::write(&route, public).unwrap();
         let found = both.found().unwrap();
         let faults = &found.routes[0].1.faults;
         assert_eq!((faults.len(), faults[0].line), (1, 3));
