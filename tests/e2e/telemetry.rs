@@ -1,76 +1,20 @@
 //! What the host says of its work: the last requests, traces at a collector, metrics with exemplars,
 //! and the files of `ops/` that name those metrics.
 
+use crate::collector::Collector;
 use hms_api::{RequestList, RequestTrace};
 use hms_harness::{Host, eventually, guest, root};
-use hms_telemetry::otlp::proto::{KeyValue, Kind, Message, Span, TracesRequest};
+use hms_telemetry::otlp::proto::{KeyValue, Kind, Severity};
 use http::Method;
-use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 const CLIENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const PROMTOOL: &str = "SKIPPED: apt-get install prometheus, for promtool";
 
-/// A collector in this process: the spans that it was sent.
-#[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<Span>>>);
-
-impl Collector {
-    async fn start() -> (SocketAddr, Collector) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (addr, collector) = (listener.local_addr().unwrap(), Collector::default());
-        let to = collector.clone();
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(to.clone().take(stream));
-            }
-        });
-        (addr, collector)
-    }
-
-    async fn take(self, mut stream: TcpStream) {
-        let mut bytes = Vec::new();
-        while stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {
-            let Some(end) = bytes.windows(4).position(|it| it == b"\r\n\r\n") else {
-                continue;
-            };
-            let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
-            let length = head.split("content-length: ").nth(1).unwrap();
-            let length: usize = length.lines().next().unwrap().parse().unwrap();
-            if bytes.len() < end + 4 + length {
-                continue;
-            }
-            let body = bytes.drain(..end + 4 + length).skip(end + 4);
-            let body: Vec<u8> = body.collect();
-            if head.starts_with("post /v1/traces") {
-                let request = TracesRequest::decode(body.as_slice()).unwrap();
-                let of_hosts = request.resource_spans.into_iter();
-                let scopes = of_hosts.flat_map(|it| it.scope_spans);
-                let spans = scopes.flat_map(|it| it.spans);
-                self.0.lock().unwrap().extend(spans);
-            }
-            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
-            stream.write_all(answer).await.unwrap();
-        }
-    }
-
-    /// The spans of the trace in which one has this attribute.
-    async fn trace(&self, with: &KeyValue) -> Vec<Span> {
-        eventually("the trace is there", || async {
-            let spans = self.0.lock().unwrap();
-            let of = spans.iter().find(|span| span.attributes.contains(with))?;
-            let all = spans.iter().filter(|span| span.trace_id == of.trace_id);
-            Some(all.cloned().collect())
-        })
-        .await
-    }
-}
-
-async fn host(windows: &[&str], envs: &[(&str, &str)], args: &[&str]) -> Host {
+/// A host with these windows, started again with `envs`.
+pub async fn host(windows: &[&str], envs: &[(&str, &str)], args: &[&str]) -> Host {
     let mut guests = Vec::new();
     for name in windows {
         guests.push((*name, guest(name).await));
@@ -91,13 +35,22 @@ async fn request(host: &Host, id: &str) -> RequestTrace {
     .await
 }
 
+/// The same once its instance is gone too, and all is known of it.
+async fn ended(host: &Host, id: &str) -> RequestTrace {
+    eventually("its instance is gone", || async {
+        let found = request(host, id).await;
+        (!found.spans.iter().any(|span| span.open)).then_some(found)
+    })
+    .await
+}
+
 #[tokio::test]
 async fn request_is_found_by_its_id_with_the_parts_of_its_work() {
     let host = host(&["prober"], &[], &[]).await;
     let id = [("x-request-id", "find-me")];
     let put = host.call(Method::PUT, "/prober/kv/b/k", &id, b"v".to_vec());
     assert!(put.await.status.is_success());
-    let found = request(&host, "find-me").await;
+    let found = ended(&host, "find-me").await;
     let names: Vec<&str> = found.spans.iter().map(|span| &*span.name).collect();
     let wanted = [
         "plugins",
@@ -115,6 +68,8 @@ async fn request_is_found_by_its_id_with_the_parts_of_its_work() {
     let guest = &found.spans[3];
     assert_eq!(guest.parent_id, found.span_id);
     assert_eq!(found.spans[4].parent_id, guest.span_id);
+    assert!(guest.cpu_ms.is_some() && found.spans[4].cpu_ms.is_none());
+    assert!(guest.memory_peak_bytes > Some(64 << 10), "{guest:?}");
     // All but the guest's own: an instance may need a moment more than its answer.
     for span in found.spans.iter().filter(|span| span.name != "guest") {
         let end = span.start_ms + span.duration_ms;
@@ -127,6 +82,18 @@ async fn request_is_found_by_its_id_with_the_parts_of_its_work() {
         shown.contains("store-commit") && shown.contains("prober 1"),
         "{shown}"
     );
+
+    assert!(
+        shown.contains("CPU ") && shown.contains("memory "),
+        "{shown}"
+    );
+    // The trace leads to it too.
+    let by_trace = host.cli("requests", &[&found.trace_id]).await;
+    let by_trace = String::from_utf8_lossy(&by_trace.stdout).into_owned();
+    assert_eq!(by_trace, shown);
+    let of_trace = format!("/requests?trace={}", found.trace_id);
+    let of_trace = host.admin(Method::GET, &of_trace, "").await;
+    assert_eq!(of_trace.read::<RequestList>().requests.len(), 1);
 
     let trap = [("x-request-id", "broken")];
     let broken = host
@@ -200,7 +167,7 @@ async fn collector_sees_a_request_as_one_tree_and_a_forged_traceparent_as_a_link
         .await;
     let path = KeyValue::text("hms.window", "prober");
     let deploy = eventually("the deploy is there", || async {
-        let spans = collector.0.lock().unwrap().clone();
+        let spans = collector.spans();
         let of = spans
             .iter()
             .find(|span| span.name == "deploy prober")?
@@ -213,6 +180,81 @@ async fn collector_sees_a_request_as_one_tree_and_a_forged_traceparent_as_a_link
     })
     .await;
     assert_eq!(deploy[..5], ["check", "compile", "trial", "record", "swap"]);
+    host.terminate().await;
+}
+
+#[tokio::test]
+async fn collector_sees_the_log_and_which_request_each_line_of_a_window_is_about() {
+    let (at, collector) = Collector::start().await;
+    let endpoint = format!("http://{at}");
+    let envs = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_METRICS_EXPORTER", "none"),
+        ("OTEL_TRACES_SAMPLER", "always_off"),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "50"),
+    ];
+    let mut host = host(&["prober"], &envs, &[]).await;
+    let id = [("x-request-id", "broken")];
+    let broken = host.call(Method::GET, "/prober/trap", &id, Vec::new());
+    assert!(broken.await.status.is_server_error());
+    let kept = request(&host, "broken").await;
+    let guest = kept.spans.iter().find(|span| &*span.name == "guest");
+    let guest = &guest.unwrap().span_id;
+    let id_of = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
+    // Whatever the sampler says: failed requests are exported, and all are kept.
+    let window = KeyValue::text("hms.window", "prober");
+    collector
+        .line("a line of the window about its guest", |line| {
+            line.attributes.contains(&window)
+                && id_of(&line.trace_id) == kept.trace_id
+                && id_of(&line.span_id) == *guest
+        })
+        .await;
+    let request_id = KeyValue::text("hms.request_id", "broken");
+    let access = collector
+        .line("the line of the access log", |line| {
+            line.attributes.contains(&request_id)
+                && line.attributes.contains(&KeyValue::text("method", "GET"))
+        })
+        .await;
+    assert_eq!(id_of(&access.trace_id), kept.trace_id);
+    assert_eq!(id_of(&access.span_id), kept.span_id);
+    assert_eq!(access.severity_number(), Severity::Info);
+    let exported = r#"hms_otlp_exported_total{signal="logs"}"#;
+    eventually("lines are counted", || async {
+        (host.metric(exported).await? > 1).then_some(())
+    })
+    .await;
+    host.terminate().await;
+}
+
+#[tokio::test]
+async fn guest_names_parts_of_its_work_and_what_it_asks_for_is_below_them() {
+    let (at, collector) = Collector::start().await;
+    let endpoint = format!("http://{at}");
+    let envs = [
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint.as_str()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
+    ];
+    let mut host = host(&["emitter"], &envs, &[]).await;
+    let id = [("x-request-id", "worked")];
+    let work = host.call(Method::POST, "/emitter/work", &id, Vec::new());
+    assert_eq!(work.await.status, 200);
+    let found = ended(&host, "worked").await;
+    let named = |name: &str| {
+        let mut spans = found.spans.iter();
+        let it = spans.find(|it| it.detail.as_deref().unwrap_or(&*it.name) == name);
+        it.unwrap_or_else(|| panic!("no {name} in {found:?}"))
+    };
+    let (guest, whole) = (named("guest"), named("the whole work"));
+    assert_eq!((&*whole.name, &whole.parent_id), ("span", &guest.span_id));
+    assert_eq!(named("store-commit").parent_id, whole.span_id);
+    let failed = named("what fails");
+    assert!(failed.failed && !whole.failed && failed.parent_id == whole.span_id);
+    let request_id = KeyValue::text("hms.request_id", "worked");
+    let exported = collector.trace(&request_id).await;
+    let names: Vec<&str> = exported.iter().map(|span| span.name.as_str()).collect();
+    assert!(names.contains(&"the whole work"), "{names:?}");
     host.terminate().await;
 }
 
@@ -245,6 +287,8 @@ async fn dead_collector_changes_no_answer_and_what_is_lost_is_counted() {
         ("OTEL_METRICS_EXPORTER", "none"),
         ("OTEL_BSP_SCHEDULE_DELAY", "10"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "16"),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "10"),
+        ("OTEL_BLRP_MAX_QUEUE_SIZE", "16"),
     ];
     let mut host = host(&["hello-wasip3"], &envs, &[]).await;
     for _ in 0..60 {
@@ -253,6 +297,11 @@ async fn dead_collector_changes_no_answer_and_what_is_lost_is_counted() {
     let full = r#"hms_otlp_dropped_total{signal="traces",reason="queue-full"}"#;
     eventually("drops are counted", || async {
         (host.metric(full).await? > 0).then_some(())
+    })
+    .await;
+    let lines = r#"hms_otlp_dropped_total{signal="logs",reason="queue-full"}"#;
+    eventually("dropped lines are counted", || async {
+        (host.metric(lines).await? > 0).then_some(())
     })
     .await;
     let begun = std::time::Instant::now();

@@ -1,6 +1,7 @@
 //! The parameters of a request to the admin API. An unknown one is refused: a misspelt `canary`
 //! must not deploy to everybody.
 
+use hms_core::trace::TraceId;
 use hms_windows::{ChangeError, Consent, TrafficShare};
 
 /// Checked parameters.
@@ -73,6 +74,18 @@ impl Parameter for Consent {
     }
 }
 
+impl Parameter for TraceId {
+    fn read(text: &str) -> Result<Self, String> {
+        let id = TraceId::parse(text);
+        id.ok_or_else(|| {
+            format!(
+                "'{}' is no trace id: 32 hexadecimal digits in lower case",
+                text.escape_debug()
+            )
+        })
+    }
+}
+
 impl Parameter for TrafficShare {
     fn read(text: &str) -> Result<Self, String> {
         text.parse()
@@ -116,10 +129,12 @@ mod tests {
 
     #[test]
     fn parameter_of_the_wrong_type_is_rejected_with_what_is_expected() {
-        let query = Query::read("to=x&yes=1", &["to", "yes"]).unwrap();
+        let query = Query::read("to=x&yes=1&trace=4BF", &["to", "yes", "trace"]).unwrap();
         let to = query.parsed::<u64>("to").unwrap_err().to_string();
         assert!(to.ends_with("the parameter 'to': 'x' is not a whole number such as 3"));
         let yes = query.parsed::<bool>("yes").unwrap_err().to_string();
         assert!(yes.ends_with("the parameter 'yes': '1' is neither true nor false"));
+        let trace = query.parsed::<TraceId>("trace").unwrap_err().to_string();
+        assert!(trace.contains("the parameter 'trace': '4BF' is no trace id"));
     }
 }

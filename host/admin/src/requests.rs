@@ -4,6 +4,7 @@ use super::query::Query;
 use super::reply;
 use hms_api::RequestList;
 use hms_core::body::Body;
+use hms_core::trace::TraceId;
 use hms_telemetry::trace::{Filter, Recent};
 use hms_windows::ChangeError;
 use http::{Response, StatusCode};
@@ -11,7 +12,7 @@ use http::{Response, StatusCode};
 /// Requests in one answer, if nothing is said: a screen or two. All that are kept are about 700.
 const PAGE: u64 = 100;
 
-/// `GET /requests?failed=true&slow=true&window=NAME&limit=N`.
+/// `GET /requests?failed=true&slow=true&window=NAME&trace=ID&limit=N`.
 pub(super) fn list(recent: &Recent, query: &str) -> Response<Body> {
     match filter(query) {
         Ok(filter) => {
@@ -22,12 +23,12 @@ pub(super) fn list(recent: &Recent, query: &str) -> Response<Body> {
     }
 }
 
-/// `GET /requests/ID`.
-pub(super) fn show(recent: &Recent, request_id: &str) -> Response<Body> {
-    match recent.get(request_id) {
+/// `GET /requests/ID`, of a request or of a trace.
+pub(super) fn show(recent: &Recent, id: &str) -> Response<Body> {
+    match recent.get(id) {
         Some(request) => reply::json(StatusCode::OK, &request),
         None => {
-            let detail = "there is no request with this id among those that are kept: the last 500, and the last \
+            let detail = "there is no request and no trace with this id among those that are kept: the last 500, and the last \
                           100 failed and 100 slow ones, each once the last byte of its answer was sent";
             reply::refuse(StatusCode::NOT_FOUND, "no-such-request", detail)
         }
@@ -35,12 +36,13 @@ pub(super) fn show(recent: &Recent, request_id: &str) -> Response<Body> {
 }
 
 fn filter(query: &str) -> Result<Filter, ChangeError> {
-    let query = Query::read(query, &["failed", "slow", "window", "limit"])?;
+    let query = Query::read(query, &["failed", "slow", "window", "trace", "limit"])?;
     let limit = query.parsed::<u64>("limit")?.unwrap_or(PAGE);
     Ok(Filter {
         failed: query.parsed::<bool>("failed")?.unwrap_or(false),
         slow: query.parsed::<bool>("slow")?.unwrap_or(false),
         window: query.text("window").map(str::to_owned),
+        trace_id: query.parsed::<TraceId>("trace")?.map(|id| id.0),
         limit: Some(usize::try_from(limit).unwrap_or(usize::MAX)),
     })
 }

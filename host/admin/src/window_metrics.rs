@@ -103,6 +103,7 @@ impl Collector for WindowCollector {
         requests(&mut encoder, &windows)?;
         instances(&mut encoder, &windows)?;
         changes(&mut encoder, &windows)?;
+        logs(&mut encoder, &windows)?;
         let statuses = self.0.statuses();
         limits(&mut encoder, &statuses)?;
         canaries(&mut encoder, &statuses)?;
@@ -291,6 +292,20 @@ fn changes(encoder: &mut DescriptorEncoder<'_>, windows: &[MeasuredWindow]) -> f
             "Times that the breaker closed the window because its instances kept failing",
         ),
         trips.collect(),
+    )
+}
+
+fn logs(encoder: &mut DescriptorEncoder<'_>, windows: &[MeasuredWindow]) -> fmt::Result {
+    let left_out = windows
+        .iter()
+        .map(|window| (of(window), window.log_lines_left_out as f64));
+    counters(
+        encoder,
+        (
+            "window_log_lines_left_out",
+            "Lines that the window wrote and that were left out of its log: more than its limit --log-rate in one second",
+        ),
+        left_out.collect(),
     )
 }
 

@@ -100,4 +100,10 @@ pub struct SpanTrace {
     /// Whether it failed.
     #[serde(default)]
     pub failed: bool,
+    /// CPU time of the guest for it, sampled each millisecond.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_ms: Option<u64>,
+    /// The most memory that the guest's instance had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_peak_bytes: Option<u64>,
 }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hms_core::body::{self, Body, BodyError, PolledFrame};
 use hms_core::delegate;
 use hms_core::error::{Problem, RequestError};
+use hms_core::trace::logged;
 use http_body::{Frame, SizeHint};
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -261,7 +262,8 @@ impl AnswerBody {
     /// Why it ends here. The failure is counted.
     fn failed(&self, error: InstanceError) -> BodyError {
         let error = RequestError::from(error);
-        self.failures.note(&error);
+        let work = self.waiting.0.work();
+        logged::about(work, || self.failures.note(&error));
         error.into()
     }
 

@@ -11,6 +11,7 @@ use super::instance::{InstanceContext, InstanceState};
 use super::reuse::{Reuse, ReuseTrial};
 use super::waiters::WaitShare;
 use hms_core::limits::{Limit, WindowLimits};
+use hms_core::trace::logged;
 use parking_lot::{Mutex, MutexGuard};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -241,13 +242,14 @@ impl WorkerState for AtWork {
 
     fn drop(&self, store: Store<InstanceState>, result: wasmtime::Result<()>) {
         if let Err(error) = &result {
+            let work = self.in_flight_set.spans().context();
             // Before the wasmtime store is dropped: the other ends of bodies are dropped with it,
             // and a body that ends checks whether the instance failed.
             if self
                 .in_flight_set
                 .fail(&classify(error, &self.context.grants.load()))
             {
-                self.context.log.failure(error);
+                logged::about(work, || self.context.log.failure(error));
             }
         }
         let (ticks, memory_bytes) = store.data().meter.used();

@@ -10,7 +10,7 @@ use super::shortage::Short;
 use super::waiters::LaneGuard;
 use futures_util::task::AtomicWaker;
 use hms_core::stream_idle::StreamIdle;
-use hms_core::trace::{Span, SpanKind, Spans};
+use hms_core::trace::{Span, SpanKind, Spans, TraceContext, Used};
 use parking_lot::Mutex;
 use std::any::Any;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -83,6 +83,8 @@ pub struct InFlight {
     starting: OnceLock<Span>,
     /// The instance's work for it.
     guest: OnceLock<Span>,
+    /// Whether its instance had others at work meanwhile.
+    shares_instance: AtomicBool,
     /// What must live as long as anything of this request does: the lease.
     _lease: Held,
 }
@@ -123,6 +125,7 @@ impl InFlight {
             spans: Spans::default(),
             starting: OnceLock::new(),
             guest: OnceLock::new(),
+            shares_instance: AtomicBool::new(false),
             _lease: lease,
         }
     }
@@ -205,9 +208,28 @@ impl InFlight {
         self.guest.get_or_init(|| self.spans.begin(SpanKind::Guest));
     }
 
+    /// Its instance has others at work: what that uses is not for this one alone.
+    pub(super) fn shares_instance(&self) {
+        self.shares_instance.store(true, Relaxed);
+    }
+
+    /// What its instance has used for it, if it was alone there.
+    pub(super) fn used(&self, used: Used) {
+        if let Some(guest) = self.guest.get()
+            && !self.shares_instance.load(Relaxed)
+        {
+            guest.used(used);
+        }
+    }
+
     /// Where is noted what its instance does for it.
     pub(super) fn spans(&self) -> &Spans {
         self.guest.get().map_or(&self.spans, Span::spans)
+    }
+
+    /// Where its work is in its trace, for lines of the log.
+    pub(super) fn work(&self) -> Option<TraceContext> {
+        self.spans().context()
     }
 
     /// How long it waited for an instance to accept it; none if none has.

@@ -5,15 +5,22 @@ use super::client_time::Slow;
 use super::error::InstanceError;
 use super::failure::MemoryExhausted;
 use super::in_flight::InFlight;
+use super::meter::EPOCH_TICK;
 use super::shortage::Short;
-use hms_core::trace::Spans;
+use hms_core::trace::{MAX_SPANS, Span, SpanKind, Spans, Used};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 #[derive(Default)]
-pub(super) struct InFlightSet(Mutex<State>);
+pub(super) struct InFlightSet {
+    state: Mutex<State>,
+    /// CPU time since its last request began, in ticks.
+    ticks: AtomicU64,
+    memory_bytes: AtomicU64,
+}
 
 #[derive(Default)]
 struct State {
@@ -24,6 +31,10 @@ struct State {
     last: bool,
     /// The number of the trial that one of its requests is, or was.
     trial: Option<u64>,
+    /// The spans of the guest's own that have not ended, each with its number.
+    own: Vec<(u32, Span)>,
+    /// The number of the last one.
+    last_own: u32,
     /// Held while it is idle. An instance in use is covered by the permits of its requests.
     idle: Option<OwnedSemaphorePermit>,
 }
@@ -41,7 +52,38 @@ pub(super) enum Stand {
 
 impl InFlightSet {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock()
+        self.state.lock()
+    }
+
+    /// The instance has run for so many ticks since its last request began.
+    pub(crate) fn ran(&self, ticks: u64) {
+        self.ticks.store(ticks, Relaxed);
+    }
+
+    /// The instance has so much memory.
+    pub(crate) fn grew(&self, memory_bytes: usize) {
+        self.memory_bytes.store(memory_bytes as u64, Relaxed);
+    }
+
+    /// Another request begins: what was used so far was for those before.
+    pub(crate) fn restart(&self) {
+        let state = self.state();
+        // One that is not over goes on beside the other.
+        if state.requests.iter().all(|it| it.is_finished()) {
+            self.charge(&state.requests);
+        }
+        self.ticks.store(0, Relaxed);
+    }
+
+    /// Notes what the instance has used, where it was for one request alone.
+    fn charge(&self, requests: &[Arc<InFlight>]) {
+        if let [only] = requests {
+            let ticks = u32::try_from(self.ticks.load(Relaxed)).unwrap_or(u32::MAX);
+            only.used(Used {
+                cpu: EPOCH_TICK.saturating_mul(ticks),
+                memory_bytes: self.memory_bytes.load(Relaxed),
+            });
+        }
     }
 
     /// Adds a request. One that was answered whole is not timed here.
@@ -52,7 +94,12 @@ impl InFlightSet {
         let done = |in_flight: &mut Arc<InFlight>| in_flight.is_finished();
         let done: Vec<_> = state.requests.extract_if(.., done).collect();
         state.requests.push(in_flight);
+        if state.requests.len() > 1 {
+            state.requests.iter().for_each(|it| it.shares_instance());
+        }
+        let own = state.end_own(&done);
         drop(state);
+        drop(own);
         done.iter().for_each(|in_flight| in_flight.end());
     }
 
@@ -82,11 +129,14 @@ impl InFlightSet {
     pub(crate) fn rest(&self, room: &Arc<Semaphore>, weight: u32) -> bool {
         let mut state = self.state();
         let done = std::mem::take(&mut state.requests);
+        self.charge(&done);
         if state.idle.is_none() && !state.closing && !state.last {
             state.idle = room.clone().try_acquire_many_owned(weight).ok();
         }
         let kept = state.idle.is_some();
+        let own = std::mem::take(&mut state.own);
         drop(state);
+        drop(own);
         done.iter().for_each(|in_flight| in_flight.end());
         kept
     }
@@ -159,24 +209,70 @@ impl InFlightSet {
     /// Where is noted what the instance does, if it has one request at work: of several, nobody can
     /// tell here which one it is for.
     pub(crate) fn spans(&self) -> Spans {
-        let state = self.state();
-        let mut at_work = state.requests.iter().filter(|it| !it.is_finished());
-        match (at_work.next(), at_work.next()) {
-            (Some(only), None) => only.spans().clone(),
-            _ => Spans::default(),
+        self.state().spans()
+    }
+
+    /// A span of the guest's own begins, below the last one that has not ended. Its number; 0 where
+    /// it is not noted.
+    pub(crate) fn begin_own(&self, name: impl FnOnce() -> Arc<str>) -> u32 {
+        let mut state = self.state();
+        let span = state.spans().begin(SpanKind::Own);
+        if !span.is_noted() || state.own.len() >= MAX_SPANS {
+            return 0;
+        }
+        span.about(name);
+        state.last_own = state.last_own.checked_add(1).unwrap_or(1);
+        let number = state.last_own;
+        state.own.push((number, span));
+        number
+    }
+
+    /// The guest's own span of that number ends.
+    pub(crate) fn end_own(&self, number: u32, failed: bool) {
+        let mut state = self.state();
+        let at = state.own.iter().position(|(known, _)| *known == number);
+        let ended = at.map(|at| state.own.remove(at).1);
+        drop(state);
+        if let Some(span) = ended.filter(|_| failed) {
+            span.fail();
         }
     }
 
     /// The instance is gone.
     pub(crate) fn end(&self) {
-        let ended = std::mem::take(&mut *self.state());
+        let mut ended = std::mem::take(&mut *self.state());
+        ended.own.clear();
+        self.charge(&ended.requests);
         ended.requests.iter().for_each(|in_flight| in_flight.end());
+    }
+}
+
+impl State {
+    /// Below the only request at work: below the last span of the guest's own, if there is one.
+    fn spans(&self) -> Spans {
+        let mut at_work = self.requests.iter().filter(|it| !it.is_finished());
+        let (Some(only), None) = (at_work.next(), at_work.next()) else {
+            return Spans::default();
+        };
+        let mut own = self.own.iter().rev().map(|(_, span)| span.spans());
+        let own = own.find(|own| own.is_beside(only.spans()));
+        own.unwrap_or_else(|| only.spans()).clone()
+    }
+
+    /// Takes the spans of the guest's own that were for these requests.
+    fn end_own(&mut self, done: &[Arc<InFlight>]) -> Vec<(u32, Span)> {
+        let is_of = |it: &mut (u32, Span)| {
+            let mut done = done.iter();
+            done.any(|done| it.1.spans().is_beside(done.spans()))
+        };
+        self.own.extract_if(.., is_of).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hms_core::trace::{SpanLog, Start};
     use std::time::Duration;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -224,6 +320,96 @@ mod tests {
         assert!(!other.rest(&room, 1));
         one.begin(in_flight(SECOND));
         assert!(other.rest(&room, 1));
+    }
+
+    /// A request that is noted, and its record.
+    fn noted() -> (Arc<InFlight>, Arc<SpanLog>) {
+        let log = Arc::new(SpanLog::new(Start::new(true)));
+        let in_flight = InFlight::new(Box::new(()), Box::new(()), SECOND);
+        (Arc::new(in_flight.noted_in(&Spans::of(log.clone()))), log)
+    }
+
+    fn used(log: &SpanLog) -> Option<(u128, u64)> {
+        let used = log.spans().next().unwrap().used?;
+        Some((used.cpu.as_millis(), used.memory_bytes))
+    }
+
+    #[test]
+    fn what_an_instance_used_is_noted_for_each_of_its_requests_that_was_alone() {
+        let in_flight_set = InFlightSet::default();
+        let [(first, of_first), (second, of_second)] = [noted(), noted()];
+        in_flight_set.grew(1 << 20);
+        in_flight_set.ran(1);
+        in_flight_set.begin(first.clone());
+        in_flight_set.ran(3);
+        first.finish();
+        in_flight_set.restart();
+        in_flight_set.begin(second.clone());
+        in_flight_set.ran(1);
+        in_flight_set.grew(2 << 20);
+        second.finish();
+        in_flight_set.end();
+        assert_eq!(used(&of_first), Some((3, 1 << 20)));
+        assert_eq!(used(&of_second), Some((1, 2 << 20)));
+    }
+
+    #[test]
+    fn requests_at_once_are_charged_nothing_because_nobody_can_tell_whose_it_is() {
+        let in_flight_set = InFlightSet::default();
+        let [(first, of_first), (second, of_second)] = [noted(), noted()];
+        in_flight_set.begin(first.clone());
+        in_flight_set.ran(3);
+        in_flight_set.restart();
+        in_flight_set.begin(second);
+        first.finish();
+        in_flight_set.begin(noted().0);
+        in_flight_set.end();
+        assert_eq!((used(&of_first), used(&of_second)), (None, None));
+    }
+
+    #[test]
+    fn spans_of_the_guest_nest_and_end_with_their_request_at_the_latest() {
+        let in_flight_set = InFlightSet::default();
+        assert_eq!(in_flight_set.begin_own(|| "none".into()), 0);
+        let (first, of_first) = noted();
+        in_flight_set.begin(first.clone());
+        let outer = in_flight_set.begin_own(|| "outer".into());
+        let inner = in_flight_set.begin_own(|| "inner".into());
+        assert!(outer > 0 && inner > outer);
+        in_flight_set.spans().begin(SpanKind::StoreCommit).end();
+        in_flight_set.end_own(inner, true);
+        in_flight_set.end_own(inner, true);
+        in_flight_set.spans().begin(SpanKind::Call).end();
+        first.finish();
+        in_flight_set.begin(noted().0);
+        in_flight_set.end_own(outer, true);
+        let recorded: Vec<_> = of_first.spans().collect();
+        let found: Vec<_> = recorded
+            .iter()
+            .map(|it| (it.kind, it.parent, it.failed))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (SpanKind::Guest, None, false),
+                (SpanKind::Own, Some(0), false),
+                (SpanKind::Own, Some(1), true),
+                (SpanKind::StoreCommit, Some(2), false),
+                (SpanKind::Call, Some(1), false),
+            ]
+        );
+        assert!(recorded.iter().all(|span| span.ended.is_some()));
+        assert_eq!(recorded[2].detail.as_deref(), Some("inner"));
+    }
+
+    #[test]
+    fn spans_of_the_guest_are_bounded() {
+        let in_flight_set = InFlightSet::default();
+        let (in_flight, log) = noted();
+        in_flight_set.begin(in_flight);
+        let numbers = (0..1000).map(|_| in_flight_set.begin_own(|| "again".into()));
+        assert_eq!(numbers.filter(|number| *number > 0).count(), MAX_SPANS - 1);
+        assert_eq!(log.left_out(), 1001 - MAX_SPANS as u32);
     }
 
     #[tokio::test(start_paused = true)]

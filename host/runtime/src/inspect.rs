@@ -429,6 +429,7 @@ mod tests {
             ("wasmcloud:secrets/reveal@2.1.0", Support::Linked),
             ("wasmcloud:secrets/store@1.0.0", Support::OtherVersion),
             ("hms:store/transactions@0.1.0", Support::Linked),
+            ("hms:telemetry/spans@0.1.0", Support::Linked),
             ("hms:store/transactions@0.2.0", Support::OtherVersion),
             ("wasi:configuration/store@0.2.0", Support::Unknown),
             ("api-key", Support::Unknown),

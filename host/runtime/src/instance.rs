@@ -23,7 +23,7 @@ use hms_core::events::EmitGuard;
 use hms_core::framing;
 use hms_core::limits::{Limit, LiveLimits, WindowLimits};
 use hms_core::outgoing::Outgoing;
-use hms_core::trace::Spans;
+use hms_core::trace::{Spans, TraceContext, logged};
 use hms_grants::{LiveGrants, WindowGrants};
 use hms_net::lanes::PerLane;
 use hms_store::Stores;
@@ -101,6 +101,23 @@ impl InstanceAtWork {
     pub(crate) fn spans(&self) -> Spans {
         self.0.as_ref().map(|set| set.spans()).unwrap_or_default()
     }
+
+    /// A span of the guest's own begins. Its number; 0 where it is not noted.
+    pub(crate) fn begin_own(&self, name: impl FnOnce() -> Arc<str>) -> u32 {
+        self.0.as_ref().map_or(0, |set| set.begin_own(name))
+    }
+
+    /// It ends.
+    pub(crate) fn end_own(&self, number: u32, failed: bool) {
+        if let Some(set) = &self.0 {
+            set.end_own(number, failed);
+        }
+    }
+
+    /// What a line of its log is about.
+    pub(crate) fn work(&self) -> Option<TraceContext> {
+        self.spans().context()
+    }
 }
 
 /// The state of one instance in wasmtime.
@@ -111,7 +128,6 @@ pub(super) struct InstanceState {
     http: WasiHttpCtx,
     pub(super) hooks: Outside,
     pub(super) meter: Meter,
-    in_flight_set: Arc<InFlightSet>,
     /// The requests in flight.
     pub(super) requests: Requests,
     /// Whether it has taken a WASI 0.3 body.
@@ -129,8 +145,8 @@ impl InstanceState {
     ) -> Self {
         context.at_work = InstanceAtWork(Some(in_flight_set.clone()));
         let wasi = WasiCtxBuilder::new()
-            .stdout(context.log.stream())
-            .stderr(context.log.stream())
+            .stdout(context.log.stream(&context.at_work))
+            .stderr(context.log.stream(&context.at_work))
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
@@ -145,12 +161,11 @@ impl InstanceState {
             wasi,
             http,
             hooks: Outside::new(&context, limits.get(Limit::MemoryBytes)),
-            meter: Meter::new(limits, cpu_share),
-            requests: Requests::new(in_flight_set.clone()),
+            meter: Meter::new(limits, cpu_share, in_flight_set.clone()),
+            requests: Requests::new(in_flight_set),
             has_taken_a_body: false,
             started_with: (!context.grants.load().grants.env.is_empty())
                 .then(|| context.grants.current()),
-            in_flight_set,
             context,
         }
     }
@@ -181,8 +196,7 @@ impl InstanceState {
     }
 
     fn grow(&mut self, by: usize, first: bool) -> wasmtime::Result<bool> {
-        self.meter
-            .grow(by, first, &self.in_flight_set, &mut self.table)
+        self.meter.grow(by, first, &mut self.table)
     }
 }
 
@@ -364,10 +378,12 @@ impl Instances {
         request: http::Request<Body>,
         in_flight: Arc<InFlight>,
     ) -> Result<http::Response<Body>, RequestError> {
+        let work = in_flight.work();
         let outcome = self.answer(request, in_flight).await;
         let outcome = outcome.map_err(RequestError::from);
         if let Err(error) = &outcome {
-            self.counter().context.failures.note(error);
+            let failures = &self.counter().context.failures;
+            logged::about(work, || failures.note(error));
         }
         outcome
     }
@@ -476,7 +492,8 @@ impl Instances {
         }
         if !error.is::<TrapOrPanicError>() && !error.is::<ExpirationError>() {
             if in_flight.failure().is_none() {
-                self.counter().context.log.failure(error);
+                let log = &self.counter().context.log;
+                logged::about(in_flight.work(), || log.failure(error));
             }
             in_flight.fail(classify(error, &self.counter().context.grants.load()));
         }

@@ -24,7 +24,7 @@ pub(crate) enum Versions {
 
 /// The packages of which a window may import interfaces, or the interfaces of packages that are not
 /// there whole.
-pub(crate) const GRANTED: [(&str, Versions); 15] = [
+pub(crate) const GRANTED: [(&str, Versions); 16] = [
     ("wasi:cli", Versions::Released),
     ("wasi:clocks", Versions::Released),
     (
@@ -41,6 +41,7 @@ pub(crate) const GRANTED: [(&str, Versions); 15] = [
     ("wasi:logging", Versions::Exactly(&["0.1.0-draft"])),
     ("wasi:random", Versions::Released),
     ("hms:store", Versions::Exactly(&["0.1.0"])),
+    ("hms:telemetry", Versions::Exactly(&["0.1.0"])),
     ("wasmcloud:secrets", Versions::Since("2.")),
     ("spin:key-value", Versions::Since("3.")),
     ("spin:variables", Versions::Since("3.")),

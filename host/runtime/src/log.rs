@@ -2,15 +2,18 @@
 //! Bounded in line length, in lines kept, and in lines per second that go to the host's log.
 
 use super::error_text::cut;
+use super::instance::InstanceAtWork;
 use super::trap;
 use bytes::Bytes;
 use hms_core::limits::{Limit, LiveLimits};
 use hms_core::printable::printable;
+use hms_core::trace::logged;
 use hms_grants::{LiveGrants, mask};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use time::OffsetDateTime;
@@ -92,6 +95,7 @@ pub struct WindowLog {
     window: String,
     limits: LiveLimits,
     grants: LiveGrants,
+    left_out: AtomicU64,
     inner: Mutex<Inner>,
 }
 
@@ -109,6 +113,7 @@ impl WindowLog {
             window: window.to_owned(),
             limits,
             grants,
+            left_out: AtomicU64::new(0),
             inner: Mutex::new(Inner {
                 lines: VecDeque::new(),
                 bytes: 0,
@@ -123,6 +128,11 @@ impl WindowLog {
     pub fn lines(&self) -> Vec<Line> {
         let inner = self.inner.lock();
         inner.lines.iter().cloned().collect()
+    }
+
+    /// Lines that were left out since the start, because there were too many in one second.
+    pub fn left_out(&self) -> u64 {
+        self.left_out.load(Relaxed)
     }
 
     /// Adds a line, unless the window has used up its rate for this second.
@@ -162,13 +172,16 @@ impl WindowLog {
             inner.in_second = 0;
             if dropped > 0 {
                 let note = format!("({dropped} lines left out: more than {most} in one second)");
-                tracing::warn!(target: "window", window = self.window, "{note}");
+                logged::about(None, || {
+                    tracing::warn!(target: "window", window = self.window, "{note}");
+                });
                 inner.push(None, note);
             }
         }
         inner.in_second += 1;
         if inner.in_second > most {
             inner.dropped += 1;
+            self.left_out.fetch_add(1, Relaxed);
             return;
         }
         // A guest must not be able to write control sequences to an operator's terminal, or forge a
@@ -200,9 +213,10 @@ impl WindowLog {
     }
 
     /// A stream for one instance's stdout or stderr.
-    pub(super) fn stream(self: &Arc<Self>) -> LogStream {
+    pub(super) fn stream(self: &Arc<Self>, at_work: &InstanceAtWork) -> LogStream {
         LogStream {
             log: self.clone(),
+            at_work: at_work.clone(),
             partial: Arc::default(),
         }
     }
@@ -229,6 +243,7 @@ impl Inner {
 #[derive(Clone)]
 pub(super) struct LogStream {
     log: Arc<WindowLog>,
+    at_work: InstanceAtWork,
     partial: Arc<Mutex<Partial>>,
 }
 
@@ -239,14 +254,15 @@ struct Partial {
 }
 
 impl Partial {
-    /// Gives the line to `log`.
-    fn end(&mut self, log: &WindowLog) {
+    /// Gives the line to `log`, as one about what the instance is at work on.
+    fn end(&mut self, log: &WindowLog, at_work: &InstanceAtWork) {
         let left_out = std::mem::take(&mut self.left_out);
         let line = std::mem::take(&mut self.line);
         if line == OF_PANIC {
             return;
         }
-        log.add_cut(None, &String::from_utf8_lossy(&line), left_out);
+        let line = String::from_utf8_lossy(&line);
+        logged::about(at_work.work(), || log.add_cut(None, &line, left_out));
     }
 }
 
@@ -260,7 +276,7 @@ impl LogStream {
             partial.line.extend_from_slice(kept);
             partial.left_out += piece.len() - kept.len();
             if pieces.peek().is_some() {
-                partial.end(&self.log);
+                partial.end(&self.log, &self.at_work);
             }
         }
     }
@@ -273,7 +289,7 @@ impl Drop for LogStream {
         }
         let mut partial = self.partial.lock();
         if !partial.line.is_empty() {
-            partial.end(&self.log);
+            partial.end(&self.log, &self.at_work);
         }
     }
 }
@@ -363,7 +379,7 @@ mod tests {
     }
 
     fn written_to(log: &Arc<WindowLog>, pieces: &[&[u8]]) -> Vec<String> {
-        let stream = log.stream();
+        let stream = log.stream(&InstanceAtWork::default());
         for piece in pieces {
             stream.write_bytes(piece);
         }
@@ -441,7 +457,11 @@ mod tests {
         let log = log();
         let most = Limit::LogLinesPerS.row().default as usize;
         (0..5 * most).for_each(|_| log.entry(Level::Error, "", "x"));
-        assert!((most..=2 * most).contains(&log.lines().len()));
+        let kept = log.lines().len() as u64;
+        assert!((most as u64..=2 * most as u64).contains(&kept));
+        // A second may have begun meanwhile, with a note of its own.
+        let left_out = 5 * most as u64 - log.left_out();
+        assert!((kept - 1..=kept).contains(&left_out), "{kept} {left_out}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::failure::{CpuExhausted, HostCallsExhausted, MemoryExhausted};
 use super::host_memory::{HANDLE_BYTES, HostMemory, RetainedBytes};
 use super::in_flight_set::InFlightSet;
 use hms_core::limits::{Limit, WindowLimits};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use wasmtime::UpdateDeadline;
@@ -33,10 +34,16 @@ pub(super) struct Meter {
     host_calls_left: u64,
     host_calls_given: Instant,
     cpu_share: CpuShare,
+    /// Told what is used, for the records of its requests.
+    in_flight_set: Arc<InFlightSet>,
 }
 
 impl Meter {
-    pub(super) fn new(limits: &WindowLimits, cpu_share: CpuShare) -> Self {
+    pub(super) fn new(
+        limits: &WindowLimits,
+        cpu_share: CpuShare,
+        in_flight_set: Arc<InFlightSet>,
+    ) -> Self {
         Meter {
             memory_limit: limits.get(Limit::MemoryBytes),
             cpu_limit: limits.time(Limit::CpuTimeMs),
@@ -48,6 +55,7 @@ impl Meter {
             host_calls_left: limits.get(Limit::HostCallsPerS),
             host_calls_given: Instant::now(),
             cpu_share,
+            in_flight_set,
         }
     }
 
@@ -63,6 +71,7 @@ impl Meter {
     pub(super) fn restart(&mut self) {
         self.ticks_before = self.ticks_before.saturating_add(self.ticks);
         self.ticks = 0;
+        self.in_flight_set.restart();
         self.cpu_share.restart();
     }
 
@@ -130,6 +139,7 @@ impl Meter {
 
     fn charge(&mut self, ticks: u64) -> wasmtime::Result<Duration> {
         self.ticks = self.ticks.saturating_add(ticks);
+        self.in_flight_set.ran(self.ticks);
         let ran = EPOCH_TICK.saturating_mul(u32::try_from(self.ticks).unwrap_or(u32::MAX));
         if ran > self.cpu_limit {
             return Err(CpuExhausted(self.cpu_limit).into());
@@ -194,11 +204,11 @@ impl Meter {
         &mut self,
         by: usize,
         first: bool,
-        in_flight_set: &InFlightSet,
         table: &mut ResourceTable,
     ) -> wasmtime::Result<bool> {
         if self.has_room(by, table)? {
             self.memory_bytes = self.memory_bytes.saturating_add(by);
+            self.in_flight_set.grew(self.memory_bytes);
             return Ok(true);
         }
         let exhausted = MemoryExhausted(self.memory_limit);
@@ -207,7 +217,7 @@ impl Meter {
         }
         // The guest sees a failed `memory.grow` and may cope; if it aborts instead, this is the
         // reason.
-        in_flight_set.memory_denied(exhausted);
+        self.in_flight_set.memory_denied(exhausted);
         Ok(false)
     }
 }
@@ -222,6 +232,7 @@ mod tests {
         Meter::new(
             &limits,
             CpuShare::new(&CpuShares::default(), &Clock::default()),
+            Arc::default(),
         )
     }
 
@@ -254,9 +265,7 @@ mod tests {
     const LIMIT: u64 = 1 << 20;
 
     fn grows(meter: &mut Meter, table: &mut ResourceTable, by: usize) -> bool {
-        meter
-            .grow(by, false, &InFlightSet::default(), table)
-            .unwrap()
+        meter.grow(by, false, table).unwrap()
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod writer;
 
 use clap::ValueEnum;
 use hms_core::printable::{printable_json, printable_lines};
+use otlp::{LogLayer, LogQueue};
 use prometheus_client::metrics::counter::Counter;
 use serde_json::{Value, json};
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -26,6 +27,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use writer::{Lines, Queued};
 
 /// How long the end of the process waits for the reader of its last lines. 2 s.
@@ -39,6 +42,7 @@ struct Outputs {
     format: LogFormat,
     log: Queued,
     out: Queued,
+    exported: LogLayer,
 }
 
 /// How log lines are written.
@@ -156,7 +160,9 @@ pub fn start(format: LogFormat, lines_of_windows: WindowLines, level: &str) -> a
         format,
         log: Queued::start("log", duplicate(io::stderr().as_fd())?)?,
         out: Queued::start("stdout", duplicate(io::stdout().as_fd())?)?,
+        exported: LogLayer::default(),
     };
+    let exported = outputs.exported.clone();
     let lines = Lines {
         queue: outputs.log.clone(),
         json: format == LogFormat::Json,
@@ -175,13 +181,27 @@ pub fn start(format: LogFormat, lines_of_windows: WindowLines, level: &str) -> a
                 prefixed: lines_of_windows == WindowLines::Prefixed,
                 others,
             })
+            .finish()
+            .with(exported)
             .init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
+        LogFormat::Json => builder
+            .json()
+            .flatten_event(true)
+            .finish()
+            .with(exported)
+            .init(),
     }
     if HOST.set(outputs).is_ok() {
         std::panic::set_hook(Box::new(log_panic));
     }
     Ok(())
+}
+
+/// What is logged from now on goes to `queue` as well, with the filter of the log.
+pub fn export_log(queue: LogQueue) {
+    if let Some(outputs) = HOST.get() {
+        outputs.exported.export_to(queue);
+    }
 }
 
 /// Waits a moment for the last lines to be read. To be called before the process ends.

@@ -1,5 +1,7 @@
 //! Reading what `/metrics` says: for the exporter, and for the command line.
 
+use hms_core::trace::TraceId;
+
 /// A line with a value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
@@ -9,6 +11,19 @@ pub struct Sample {
     pub labels: Vec<(String, String)>,
     /// The value.
     pub value: f64,
+    /// A measurement that fell into this bucket, and its trace.
+    pub exemplar: Option<Exemplar>,
+}
+
+/// A measurement of a histogram that is told with its trace.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Exemplar {
+    /// Its trace.
+    pub trace_id: TraceId,
+    /// What was measured.
+    pub value: f64,
+    /// When, in seconds since 1970.
+    pub at: Option<f64>,
 }
 
 impl Sample {
@@ -19,26 +34,51 @@ impl Sample {
     }
 }
 
-/// Reads `name{label="value",…} number`, and leaves an exemplar aside.
+/// Reads `name{label="value",…} number`, and the exemplar behind it.
 pub fn sample(line: &str) -> Option<Sample> {
     let name_end = line.find(['{', ' '])?;
-    let (name, mut rest) = line.split_at_checked(name_end)?;
-    let mut labels = Vec::new();
-    if let Some(inside) = rest.strip_prefix('{') {
-        rest = inside;
-        while !rest.starts_with('}') {
-            let (label, behind) = rest.split_once("=\"")?;
-            let (value, behind) = quoted(behind)?;
-            labels.push((label.to_owned(), value));
-            rest = behind.strip_prefix(',').unwrap_or(behind);
-        }
-        rest = rest.strip_prefix('}')?;
-    }
-    let value = rest.trim_start().split(' ').next()?.parse().ok()?;
+    let (name, rest) = line.split_at_checked(name_end)?;
+    let (labels, rest) = labels(rest)?;
+    let (value, exemplar) = match rest.split_once(" # ") {
+        Some((value, behind)) => (value, self::exemplar(behind)),
+        None => (rest, None),
+    };
+    let value = value.trim_start().split(' ').next()?.parse().ok()?;
     Some(Sample {
         name: name.to_owned(),
         labels,
         value,
+        exemplar,
+    })
+}
+
+/// Labels with their values.
+type Labels = Vec<(String, String)>;
+
+/// Reads `{label="value",…}`, which need not be there, and gives what is behind it.
+fn labels(text: &str) -> Option<(Labels, &str)> {
+    let mut labels = Vec::new();
+    let Some(mut rest) = text.strip_prefix('{') else {
+        return Some((labels, text));
+    };
+    while !rest.starts_with('}') {
+        let (label, behind) = rest.split_once("=\"")?;
+        let (value, behind) = quoted(behind)?;
+        labels.push((label.to_owned(), value));
+        rest = behind.strip_prefix(',').unwrap_or(behind);
+    }
+    Some((labels, rest.strip_prefix('}')?))
+}
+
+/// Reads `{trace_id="…"} number time`.
+fn exemplar(text: &str) -> Option<Exemplar> {
+    let (labels, rest) = labels(text)?;
+    let trace_id = labels.iter().find(|(name, _)| name == "trace_id")?;
+    let mut numbers = rest.split_whitespace();
+    Some(Exemplar {
+        trace_id: TraceId::parse(&trace_id.1)?,
+        value: numbers.next()?.parse().ok()?,
+        at: numbers.next().and_then(|at| at.parse().ok()),
     })
 }
 
@@ -64,9 +104,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn line_is_read_with_its_labels_and_without_its_exemplar() {
+    fn line_is_read_with_its_labels_and_its_exemplar() {
         let line = r#"a_bucket{le="0.1",route="a \"b\", {c}\\"} 3 # {trace_id="x"} 0.07"#;
         let read = sample(line).unwrap();
+        assert_eq!(read.exemplar, None);
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let traced = format!("a_bucket{{le=\"1.0\"}} 3 # {{trace_id=\"{id}\"}} 0.07 9.5");
+        let traced = sample(&traced).unwrap();
+        let exemplar = Exemplar {
+            trace_id: TraceId::parse(id).unwrap(),
+            value: 0.07,
+            at: Some(9.5),
+        };
+        assert_eq!((traced.value, traced.exemplar), (3.0, Some(exemplar)));
         assert_eq!((read.name.as_str(), read.value), ("a_bucket", 3.0));
         assert_eq!(read.label("le"), Some("0.1"));
         assert_eq!(read.label("route"), Some(r#"a "b", {c}\"#));

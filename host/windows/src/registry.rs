@@ -346,6 +346,7 @@ impl Registry {
             measures: window.measures.clone(),
             usage: window.usage.clone(),
             places: window.queue.load().0,
+            log_lines_left_out: window.log.left_out(),
         });
         all.collect()
     }

@@ -10,9 +10,23 @@ import types from "wasi:http/types@0.3.0";
 // Only in the worlds that have them: the build says which.
 import calls from "hms-window:calls";
 import chain from "hms-window:chain";
+import spans from "hms-window:spans";
 import transactions from "hms-window:transactions";
 
-export { atomics, batch, calls, chain, logging, monotonic, random, settings, store, transactions, types };
+export {
+  atomics,
+  batch,
+  calls,
+  chain,
+  logging,
+  monotonic,
+  random,
+  settings,
+  spans,
+  store,
+  transactions,
+  types,
+};
 
 /** What the host says in place of a result: the engine wraps it into an `Error`. */
 export function reasonOf(error) {

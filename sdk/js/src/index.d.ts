@@ -240,6 +240,14 @@ export class StoreError extends Error {
 }
 
 /**
+ * Runs `run` as a part of the work with this name, in the trace of the request: `hms requests` shows it
+ * with its time, and it is exported. It ends with `run`, or with the promise that `run` returns, and has
+ * failed if that throws. What the window asks its host for meanwhile is below it. The name says what is
+ * done and not for whom. A component that uses it runs on no other host.
+ */
+export function span<T>(name: string, run: () => T): T;
+
+/**
  * Runs `run`, and commits all that it has written and emitted, or nothing. If another instance has
  * changed meanwhile what it has read, it runs again, up to 64 times: it must not have side effects, and
  * is not async. What it throws ends the transaction, and nothing is written.

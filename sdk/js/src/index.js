@@ -7,6 +7,7 @@ export { newId, sleep } from "./ids.js";
 export { middleware } from "./middleware.js";
 export { Problem } from "./problem.js";
 export { site } from "./site/site.js";
+export { span } from "./span.js";
 export { Store, StoreError } from "./store.js";
 export { Transaction, TransactionError, transaction } from "./transaction.js";
 export { Caller, WindowRequest } from "./window-request.js";

@@ -9,6 +9,7 @@ const { page } = await import("../src/paging.js");
 const { Problem } = await import("../src/problem.js");
 const { decode, encode, TextDecoder } = await import("../src/web/encoding.js");
 const { Headers } = await import("../src/web/headers.js");
+const { span } = await import("../src/span.js");
 const { Response } = await import("../src/web/response.js");
 const { WindowRequest } = await import("../src/window-request.js");
 const { window } = await import("../src/window.js");
@@ -43,6 +44,13 @@ test("caller is read from the gateway's headers", () => {
   assert.equal(caller.user, "zoë");
   assert.ok(caller.hasScope("docs.write") && !caller.hasScope("docs"));
   assert.throws(() => request("/").caller(), { status: 401 });
+});
+
+test("span outside of a window gives what its function gives", async () => {
+  assert.equal(span("part", () => 1), 1);
+  assert.equal(await span("part", async () => 2), 2);
+  assert.throws(() => span("part", () => { throw new RangeError("a"); }), RangeError);
+  await assert.rejects(span("part", async () => { throw new RangeError("b"); }), RangeError);
 });
 
 test("HEAD is routed as GET", () => {

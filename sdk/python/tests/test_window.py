@@ -20,10 +20,11 @@ from hms_window import (
     Store,
     call,
     entity_tag,
+    span,
 )
 from hms_window import serve
 from hms_window._host import NoHost
-from hms_window.build import reason, sdk_section, uses_middleware, uses_transactions
+from hms_window.build import reason, sdk_section, used
 from hms_window.embed import files, is_hashed
 from hms_window.paging import page
 from hms_window.serve import explained, failure
@@ -213,18 +214,28 @@ def test_store_outside_of_a_window_says_so():
         Store("fees")
 
 
-def test_transactions_are_found_in_the_source(tmp_path):
+def test_transactions_and_spans_are_found_in_the_source(tmp_path):
     for source, expected in [
-        ("from hms_window import Store", False),
-        ("from hms_window import Store, transaction", True),
-        ("from hms_window import *", True),
-        ("import hms_window as w", True),
-        ("from other import transaction", False),
-        ("def (", False),
+        ("from hms_window import Store", set()),
+        ("from hms_window import Store, transaction", {"transaction"}),
+        ("from hms_window import span", {"span"}),
+        ("from hms_window import *", {"transaction"}),
+        ("from hms_window import *\nspan('a')", {"transaction", "span"}),
+        ("import hms_window as w", {"transaction"}),
+        ("import hms_window as w\nw.span('a')", {"transaction", "span"}),
+        ("from other import transaction, span", set()),
+        ("def (", set()),
     ]:
         file = tmp_path / "app.py"
         file.write_text(source)
-        assert uses_transactions(file) is expected, source
+        assert used(file) == expected, source
+
+
+def test_span_outside_of_a_window_does_nothing():
+    with span("part"):
+        pass
+    with pytest.raises(KeyError), span("part"):
+        raise KeyError
 
 
 def test_middleware_is_found_in_the_source(tmp_path):
@@ -237,7 +248,7 @@ def test_middleware_is_found_in_the_source(tmp_path):
     ]:
         file = tmp_path / "app.py"
         file.write_text(source)
-        assert uses_middleware(file) is expected, source
+        assert ("middleware" in used(file)) is expected, source
 
 
 def test_failed_build_shows_the_authors_error_alone():

@@ -35,6 +35,8 @@
 //! has set. All of it is granted by the operator in `windows/NAME.yaml`. A component that uses none
 //! of them does not import them.
 //!
+//! A [`span()`] names a part of its work in the trace of the request.
+//!
 //! Build it with `crate-type = ["cdylib"]` for `wasm32-wasip2`, and deploy the `.wasm`.
 //!
 //! An instance's memory ends with its request: the host starts a fresh instance for the next. Keep
@@ -69,6 +71,7 @@ mod response;
 mod response_body;
 mod serve;
 pub mod site;
+mod span;
 pub mod sse;
 mod store;
 #[cfg(all(feature = "testing", not(target_family = "wasm")))]
@@ -93,6 +96,7 @@ pub use received_event::ReceivedEvent;
 pub use request::{Caller, Request};
 pub use response::Response;
 pub use response_body::ResponseBody;
+pub use span::{Span, span};
 pub use store::{Store, StoreError};
 pub use transaction::{Committed, OnceKey, Transaction, TransactionError, transaction};
 pub use validators::Validators;

@@ -43,9 +43,6 @@ impl TraceContext {
         let mut parts = value.split('-');
         let (version, trace, parent, flags) =
             (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-        let is_hex = |text: &str, length| {
-            text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        };
         let valid = is_hex(version, 2)
             && version != "ff"
             && (version != "00" || parts.next().is_none())
@@ -67,6 +64,20 @@ impl TraceContext {
 /// A trace's id, as it is written: 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceId(pub u128);
+
+impl TraceId {
+    /// Reads what its `Display` writes. None where that is anything else, or 0.
+    pub fn parse(text: &str) -> Option<Self> {
+        let is_digits = is_hex(text, 32);
+        let id = u128::from_str_radix(text, 16).ok().filter(|_| is_digits)?;
+        (id != 0).then_some(TraceId(id))
+    }
+}
+
+/// Whether it is so many digits as `traceparent` has them.
+fn is_hex(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

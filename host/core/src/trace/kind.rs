@@ -16,6 +16,8 @@ pub enum SpanKind {
     Guest,
     /// A write of the guest, until it is durable.
     StoreCommit,
+    /// A part of its work that the guest itself names.
+    Own,
     /// A call of the guest to a service of the network, to the head of its answer.
     Call,
     /// A call of the guest to another window, to the head of its answer.
@@ -39,13 +41,14 @@ pub enum SpanKind {
 }
 
 impl SpanKind {
-    pub(super) const ALL: [SpanKind; 16] = [
+    pub(super) const ALL: [SpanKind; 17] = [
         SpanKind::Plugins,
         SpanKind::Auth,
         SpanKind::Queue,
         SpanKind::InstanceStart,
         SpanKind::Guest,
         SpanKind::StoreCommit,
+        SpanKind::Own,
         SpanKind::Call,
         SpanKind::CallWindow,
         SpanKind::Middleware,
@@ -67,6 +70,7 @@ impl SpanKind {
             SpanKind::InstanceStart => "instance-start",
             SpanKind::Guest => "guest",
             SpanKind::StoreCommit => "store-commit",
+            SpanKind::Own => "span",
             SpanKind::Call => "call",
             SpanKind::CallWindow => "call-window",
             SpanKind::Middleware => "middleware",

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Spans of one record, beside that of the whole. 64: enough for a request that calls and writes a
-/// few dozen times, and 3 KiB. Further ones are counted.
+/// few dozen times, and 3.5 KiB. Further ones are counted.
 pub const MAX_SPANS: usize = 64;
 
 /// The parent of those that are directly below the whole.
@@ -31,17 +31,23 @@ pub(super) struct Slot {
     /// The kind, the parent's place in the second byte, [`FAILED`], and from [`STATUS`] on the
     /// status of an answer.
     about: AtomicU64,
+    /// What it used: milliseconds of CPU time and 1, from [`CPU_MS`] on, and KiB of memory. 0: not
+    /// known.
+    used: AtomicU64,
     detail: OnceLock<Arc<str>>,
 }
 
 const FAILED: u64 = 1 << 16;
 const STATUS: u32 = 32;
+const CPU_MS: u32 = 32;
+const KIB: u64 = 1024;
 
 impl Slot {
     fn clear(&mut self) {
         *self.begun.get_mut() = 0;
         *self.ended.get_mut() = 0;
         *self.about.get_mut() = 0;
+        *self.used.get_mut() = 0;
         self.detail.take();
     }
 
@@ -60,6 +66,15 @@ impl Slot {
         self.about.fetch_or(FAILED, Relaxed);
     }
 
+    /// It has used so much.
+    pub(super) fn used(&self, used: Used) {
+        let most = u64::from(u32::MAX);
+        let cpu_ms = u64::try_from(used.cpu.as_millis()).unwrap_or(most);
+        let kib = used.memory_bytes.div_ceil(KIB).min(most);
+        let used = (cpu_ms.saturating_add(1).min(most) << CPU_MS) | kib;
+        self.used.store(used, Relaxed);
+    }
+
     /// It ends now, in the record `log`. The first end counts.
     pub(super) fn end(&self, log: &SpanLog) {
         if self.ended.load(Relaxed) == 0 {
@@ -67,6 +82,15 @@ impl Slot {
             let _ = self.ended.compare_exchange(0, now, Release, Relaxed);
         }
     }
+}
+
+/// What a guest has used for a part of the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Used {
+    /// Kept to the millisecond.
+    pub cpu: Duration,
+    /// The most memory that its instance had, kept to the KiB.
+    pub memory_bytes: u64,
 }
 
 /// How a record begins.
@@ -204,6 +228,8 @@ pub struct Recorded {
     pub failed: bool,
     /// The status of its answer, where it has one.
     pub status: Option<u16>,
+    /// What it has used, where that is known.
+    pub used: Option<Used>,
 }
 
 impl SpanLog {
@@ -280,6 +306,8 @@ impl SpanLog {
             let begun = slot.begun.load(Acquire).checked_sub(1)?;
             let about = slot.about.load(Relaxed);
             let [kind, parent, ..] = about.to_le_bytes();
+            let used = slot.used.load(Relaxed);
+            let cpu_ms = (used >> CPU_MS).checked_sub(1);
             Some(Recorded {
                 index,
                 parent: (parent != ROOT).then_some(usize::from(parent)),
@@ -290,6 +318,10 @@ impl SpanLog {
                 ended: (slot.ended.load(Acquire).checked_sub(1)).map(Duration::from_nanos),
                 failed: about & FAILED != 0,
                 status: Some((about >> STATUS) as u16).filter(|status| *status > 0),
+                used: cpu_ms.map(|cpu_ms| Used {
+                    cpu: Duration::from_millis(cpu_ms),
+                    memory_bytes: u64::from(used as u32) * KIB,
+                }),
             })
         })
     }

@@ -9,7 +9,7 @@
 
 use super::context::TraceContext;
 use super::kind::SpanKind;
-use super::record::{Slot, SpanLog};
+use super::record::{Slot, SpanLog, Used};
 use http::Response;
 use std::sync::Arc;
 
@@ -64,6 +64,12 @@ impl Spans {
         })
     }
 
+    /// Whether both note in the same record.
+    pub fn is_beside(&self, other: &Spans) -> bool {
+        let logs = self.log.as_ref().zip(other.log.as_ref());
+        logs.is_some_and(|(ours, theirs)| Arc::ptr_eq(ours, theirs))
+    }
+
     /// The record.
     pub fn log(&self) -> Option<&Arc<SpanLog>> {
         self.log.as_ref()
@@ -84,6 +90,11 @@ impl Span {
         &self.spans
     }
 
+    /// Whether it is noted: there is a record, and it has room.
+    pub fn is_noted(&self) -> bool {
+        self.taken
+    }
+
     /// Says whom it is about.
     pub fn about(&self, detail: impl FnOnce() -> Arc<str>) {
         if let Some(slot) = self.slot() {
@@ -102,6 +113,13 @@ impl Span {
     pub fn fail(&self) {
         if let Some(slot) = self.slot() {
             slot.fail();
+        }
+    }
+
+    /// A guest has used so much for it.
+    pub fn used(&self, used: Used) {
+        if let Some(slot) = self.slot() {
+            slot.used(used);
         }
     }
 
@@ -213,6 +231,10 @@ mod tests {
         let span = Spans::of(log.clone()).begin(SpanKind::Call);
         span.about(|| "https://a.example".into());
         span.fail();
+        span.used(Used {
+            cpu: Duration::from_millis(1),
+            memory_bytes: 1,
+        });
         drop(span);
         log.finish(outline(), Duration::from_secs(1));
         let start = Start::new(false);
@@ -223,6 +245,29 @@ mod tests {
         drop(Spans::of(log.clone()).begin(SpanKind::Guest));
         let recorded: Vec<_> = log.spans().collect();
         assert!(recorded[0].detail.is_none() && !recorded[0].failed);
+        assert_eq!(recorded[0].used, None);
+    }
+
+    #[test]
+    fn what_a_guest_used_is_kept_to_the_millisecond_and_the_kib() {
+        let log = Arc::new(SpanLog::new(Start::new(true)));
+        let guest = Spans::of(log.clone()).begin(SpanKind::Guest);
+        let used = |cpu_us, memory_bytes| {
+            guest.used(Used {
+                cpu: Duration::from_micros(cpu_us),
+                memory_bytes,
+            });
+            let used = log.spans().next().unwrap().used.unwrap();
+            (used.cpu.as_millis(), used.memory_bytes)
+        };
+        assert_eq!(used(0, 0), (0, 0));
+        assert_eq!(used(12_345, 3 << 20), (12, 3 << 20));
+        assert_eq!(used(999, 1), (0, 1024));
+        let (cpu, memory) = used(u64::MAX, u64::MAX);
+        assert_eq!(
+            (cpu, memory),
+            (u128::from(u32::MAX) - 1, u64::from(u32::MAX) * 1024)
+        );
     }
 
     #[test]
@@ -249,6 +294,7 @@ mod tests {
     fn nothing_is_noted_without_a_record() {
         let span = Spans::default().begin(SpanKind::Guest);
         span.fail();
-        assert!(span.spans().context().is_none());
+        assert!(span.spans().context().is_none() && !span.is_noted());
+        assert!(!span.spans().is_beside(&Spans::default()));
     }
 }

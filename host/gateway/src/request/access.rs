@@ -8,7 +8,7 @@ use crate::request::untaken;
 use bytes::Bytes;
 use hms_core::body::{self, Body, BodyError};
 use hms_core::error::{Problem, RequestError};
-use hms_core::trace::{Outline, SpanLog, TraceId, What};
+use hms_core::trace::{Outline, SpanLog, TraceId, What, logged};
 use hms_net::connection_limit::AtWork;
 use hms_telemetry::trace::Tracer;
 use http::Method;
@@ -137,25 +137,27 @@ impl Drop for Record {
         let spans = self.spans.as_ref().map(|(_, spans)| &**spans);
         self.metrics
             .answered(route, self.status, took, self.problem, spans);
-        tracing::info!(
-            target: "access",
-            method = %self.method,
-            path = %self.path,
-            route,
-            upstream = self.upstream.as_deref(),
-            release = self.release,
-            tries = self.tries,
-            status = self.status,
-            duration_ms = took.as_micros() as f64 / 1000.0,
-            bytes = self.bytes,
-            user = self.user.as_deref(),
-            client = self.client.map(tracing::field::display),
-            request_id = %self.request_id,
-            error = self.problem.map(Problem::code),
-            fault = self.problem.map(|problem| problem.fault().name()),
-            cause = self.cause.as_deref(),
-            trace_id = sampled.map(tracing::field::display),
-        );
+        logged::about(context, || {
+            tracing::info!(
+                target: "access",
+                method = %self.method,
+                path = %self.path,
+                route,
+                upstream = self.upstream.as_deref(),
+                release = self.release,
+                tries = self.tries,
+                status = self.status,
+                duration_ms = took.as_micros() as f64 / 1000.0,
+                bytes = self.bytes,
+                user = self.user.as_deref(),
+                client = self.client.map(tracing::field::display),
+                request_id = %self.request_id,
+                error = self.problem.map(Problem::code),
+                fault = self.problem.map(|problem| problem.fault().name()),
+                cause = self.cause.as_deref(),
+                trace_id = sampled.map(tracing::field::display),
+            );
+        });
         if let Some((tracer, spans)) = self.spans.take() {
             tracer.finish(spans, self.outline());
         }

@@ -1,7 +1,7 @@
 //! `hms requests`: the last requests, and where the time of one went.
 
 use super::HostArgs;
-use super::show::{dash, or_dash, table, text, time};
+use super::show::{dash, or_dash, size, table, text, time};
 use clap::Args;
 use form_urlencoded::Serializer;
 use hms_api::{RequestList, RequestTrace, SpanTrace};
@@ -15,7 +15,7 @@ const BAR: usize = 40;
 /// List the last requests, or show where the time of one went.
 #[derive(Debug, Args)]
 pub(super) struct Requests {
-    /// The id of one request, as in the header x-request-id and in the log
+    /// The id of one request, as in the header x-request-id and in the log; or that of a trace
     #[arg(value_name = "ID", conflicts_with_all = ["failed", "slow", "window", "limit"])]
     id: Option<String>,
     /// Only failed ones: answered with a 5xx status
@@ -48,9 +48,29 @@ impl Requests {
             tell_json(&answer.read()?);
             return Ok(());
         }
-        match self.id {
-            Some(_) => tell_request(&answer.read()?),
+        match &self.id {
+            Some(id) => {
+                let request: RequestTrace = answer.read()?;
+                tell_request(&request);
+                if *id == request.trace_id {
+                    self.tell_others(&request).await?;
+                }
+            }
             None => tell_list(&answer.read()?),
+        }
+        Ok(())
+    }
+
+    /// What else is of the trace of `first`, such as deliveries of the events that it emitted.
+    async fn tell_others(&self, first: &RequestTrace) -> anyhow::Result<()> {
+        let path = format!("/requests?trace={}", segment(&first.trace_id));
+        let answer = self.host.client()?.call(Method::GET, &path).await?;
+        let mut list: RequestList = answer.read()?;
+        list.requests.retain(|other| other.span_id != first.span_id);
+        if !list.requests.is_empty() {
+            say!("");
+            say!("also in this trace, the latest first:");
+            tell_list(&list);
         }
         Ok(())
     }
@@ -149,10 +169,19 @@ fn tell_request(request: &RequestTrace) {
             (false, true) => "  still at work",
             (false, false) => "",
         };
-        line(&name, span.start_ms, span.duration_ms, mark);
+        let mark = format!("{mark}{}", used(span));
+        line(&name, span.start_ms, span.duration_ms, &mark);
     }
     if request.spans_left_out > 0 {
         say!("{} further parts are not kept", request.spans_left_out);
+    }
+}
+
+/// What a guest used for it, where that is known.
+fn used(span: &SpanTrace) -> String {
+    match (span.cpu_ms, span.memory_peak_bytes) {
+        (Some(cpu_ms), Some(bytes)) => format!("  CPU {cpu_ms} ms, memory {}", size(bytes)),
+        _ => String::new(),
     }
 }
 

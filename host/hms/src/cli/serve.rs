@@ -123,6 +123,9 @@ impl OpenHost {
         let otlp = OtlpSettings::from_environment().map_err(anyhow::Error::msg)?;
         let sampler = otlp.as_ref().map_or_else(Sampler::off, |otlp| otlp.sampler);
         let otlp = otlp.map(|otlp| Arc::new(Exporter::new(otlp)));
+        if let Some(log) = otlp.as_ref().and_then(|otlp| otlp.log_queue()) {
+            hms_telemetry::export_log(log);
+        }
         let queue = otlp.as_ref().and_then(|otlp| otlp.queue());
         let tracer = Tracer::new(sampler, settings.slow_request.duration()).exporting(queue);
         let tracer = Arc::new(tracer);

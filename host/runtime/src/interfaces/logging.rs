@@ -2,6 +2,7 @@
 
 use crate::instance::InstanceState;
 use crate::log::Level;
+use hms_core::trace::logged;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 
@@ -12,7 +13,9 @@ pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Res
         "log",
         |store: StoreContextMut<'_, InstanceState>,
          (level, context, message): (Level, String, String)| {
-            store.data().context.log.entry(level, &context, &message);
+            let of = &store.data().context;
+            let say = || of.log.entry(level, &context, &message);
+            logged::about(of.at_work.work(), say);
             Ok(())
         },
     )

@@ -5,6 +5,7 @@
 //! - [`settings`] is what a guest may read of its window's grants. [`config`] and [`secrets`]
 //!   answer from it, and so do Spin's variables; [`environment`] is the grants' `env`.
 //! - [`logging`] writes into the window's log.
+//! - [`spans`] are parts of the guest's own work, in the trace of its request.
 //! - [`spin`] is what Spin's components import: key-value stores and variables.
 //! - [`unknown`] links what no window is given as functions that end the request.
 
@@ -14,6 +15,7 @@ pub(crate) mod keyvalue;
 mod logging;
 pub(crate) mod secrets;
 mod settings;
+mod spans;
 mod spin;
 pub(crate) mod transactions;
 pub(crate) mod unknown;
@@ -29,5 +31,6 @@ pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Res
     environment::add_to_linker(linker)?;
     logging::add_to_linker(linker)?;
     secrets::add_to_linker(linker)?;
+    spans::add_to_linker(linker)?;
     spin::add_to_linker(linker)
 }

@@ -2,12 +2,12 @@
 //! registry, and both ways say the same.
 
 use super::proto::{
-    Data, Gauge, Histogram, HistogramPoint, KeyValue, Metric, MetricsRequest, NumberPoint,
-    Resource, ResourceMetrics, Scope, ScopeMetrics, Sum, Temporality,
+    Data, Exemplar, Gauge, Histogram, HistogramPoint, KeyValue, Metric, MetricsRequest,
+    NumberPoint, Resource, ResourceMetrics, Scope, ScopeMetrics, Sum, Temporality,
 };
-use crate::openmetrics::{Sample, sample};
+use crate::openmetrics::{self, Sample, sample};
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// One request with all metrics in `text`, which is OpenMetrics as the host writes it. `since` is
 /// when its counters began.
@@ -147,6 +147,7 @@ fn histograms(family: &FamilyText, times: Times) -> Vec<HistogramPoint> {
                 let below: u64 = point.bucket_counts.iter().sum();
                 let here = (sample.value as u64).saturating_sub(below);
                 point.bucket_counts.push(here);
+                point.exemplars.extend(sample.exemplar.map(exemplar));
                 if let Ok(bound) = bound.parse::<f64>()
                     && bound.is_finite()
                 {
@@ -157,6 +158,16 @@ fn histograms(family: &FamilyText, times: Times) -> Vec<HistogramPoint> {
         }
     }
     points.into_values().collect()
+}
+
+fn exemplar(exemplar: openmetrics::Exemplar) -> Exemplar {
+    let at = exemplar.at.map(Duration::try_from_secs_f64);
+    let at = at.and_then(Result::ok).unwrap_or_default();
+    Exemplar {
+        time_unix_nano: u64::try_from(at.as_nanos()).unwrap_or(u64::MAX),
+        as_double: Some(exemplar.value),
+        trace_id: exemplar.trace_id.0.to_be_bytes().to_vec(),
+    }
 }
 
 fn attributes(labels: &[(String, String)]) -> Vec<KeyValue> {
@@ -185,7 +196,7 @@ hms_requests_total{route=\"-\",status=\"5xx\"} 1
 hms_seconds_sum{route=\"a\"} 1.5
 hms_seconds_count{route=\"a\"} 4
 hms_seconds_bucket{le=\"0.1\",route=\"a\"} 1
-hms_seconds_bucket{le=\"1.0\",route=\"a\"} 3 # {trace_id=\"abc\"} 0.7
+hms_seconds_bucket{le=\"1.0\",route=\"a\"} 3 # {trace_id=\"4bf92f3577b34da6a3ce929d0e0e4736\"} 0.7 5.5
 hms_seconds_bucket{le=\"+Inf\",route=\"a\"} 4
 # HELP hms_open Open.
 # TYPE hms_open gauge
@@ -217,5 +228,13 @@ hms_open 2
         assert_eq!((point.count, point.sum), (4, Some(1.5)));
         assert_eq!(point.attributes, [KeyValue::text("route", "a")]);
         assert_eq!(metrics[1].unit, "s");
+        let exemplar = Exemplar {
+            time_unix_nano: 5_500_000_000,
+            as_double: Some(0.7),
+            trace_id: 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736_u128
+                .to_be_bytes()
+                .to_vec(),
+        };
+        assert_eq!(point.exemplars, [exemplar]);
     }
 }

@@ -1,29 +1,32 @@
 //! OTLP: traces, metrics and the log for a collector, as protobuf over HTTP.
 //!
 //! [`settings`] reads the standard variables (`OTEL_*`). [`Exporter`] is a task of the tokio runtime
-//! that is beside the gateway's threads: it takes records from a bounded queue, encodes them
-//! ([`spans`]), and sends them ([`send`]) over the host's own HTTP client. What finds the queue full,
-//! or cannot be delivered, is dropped and counted; nobody waits for a collector. [`metrics`]
-//! translates what `/metrics` says.
+//! that is beside the gateway's threads: it takes records of traces and lines of the log from bounded
+//! queues, encodes them ([`spans`], [`logs`]), and sends them ([`send`]) over the host's own HTTP
+//! client. What finds its queue full, or cannot be delivered, is dropped and counted; nobody waits
+//! for a collector. [`metrics`] translates what `/metrics` says.
 //!
 //! Not by the OpenTelemetry SDK, whose batch thread has no reactor and whose spans cost several
 //! times as much.
 
+mod logs;
 mod metrics;
 pub mod proto;
 mod send;
 mod settings;
 mod spans;
 
-pub use settings::OtlpSettings;
+pub(crate) use logs::LogLayer;
+pub use settings::{Gathering, OtlpSettings};
 
 use hms_core::trace::SpanLog;
+use logs::LogLine;
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
-use proto::Message;
+use proto::{KeyValue, Message};
 use send::{Failed, Sender};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -57,18 +60,20 @@ struct DroppedLabels {
 const TRACES: &str = "traces";
 /// That of metrics.
 const METRICS: &str = "metrics";
+/// That of the log.
+const LOGS: &str = "logs";
 
 impl OtlpMetrics {
     /// Registers the counters.
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "otlp_exported",
-            "Traces, and times that metrics were taken, that a collector has accepted",
+            "Traces, lines of the log, and times that metrics were taken, that a collector has accepted",
             self.exported.clone(),
         );
         registry.register(
             "otlp_dropped",
-            "Traces, and times that metrics were taken, that were dropped: queue-full, unreachable, refused, too-late",
+            "Traces, lines of the log, and times that metrics were taken, that were dropped: queue-full, unreachable, refused, too-late",
             self.dropped.clone(),
         );
     }
@@ -84,41 +89,109 @@ impl OtlpMetrics {
     }
 }
 
-/// Where records go that are to be exported.
-#[derive(Debug, Clone)]
-pub struct TraceQueue {
-    queue: mpsc::Sender<Arc<SpanLog>>,
+/// What is gathered in a queue and sent many at once.
+trait Gathered: Send + Sized + 'static {
+    /// The word for it in metrics.
+    const SIGNAL: &'static str;
+
+    /// The body of one request with all of them.
+    fn encode(resource: &[KeyValue], batch: &[Self]) -> Vec<u8>;
+}
+
+impl Gathered for Arc<SpanLog> {
+    const SIGNAL: &'static str = TRACES;
+
+    fn encode(resource: &[KeyValue], batch: &[Self]) -> Vec<u8> {
+        spans::request(resource, batch).encode_to_vec()
+    }
+}
+
+impl Gathered for LogLine {
+    const SIGNAL: &'static str = LOGS;
+
+    fn encode(resource: &[KeyValue], batch: &[Self]) -> Vec<u8> {
+        logs::request(resource, batch).encode_to_vec()
+    }
+}
+
+/// Where goes what is to be exported.
+#[derive(Debug)]
+struct Queue<T> {
+    queue: mpsc::Sender<T>,
     metrics: OtlpMetrics,
 }
+
+impl<T> Clone for Queue<T> {
+    fn clone(&self) -> Self {
+        Queue {
+            queue: self.queue.clone(),
+            metrics: self.metrics.clone(),
+        }
+    }
+}
+
+impl<T: Gathered> Queue<T> {
+    /// Takes it, or drops and counts it. Never waits.
+    fn push(&self, one: T) {
+        if self.queue.try_send(one).is_err() {
+            self.metrics.dropped(T::SIGNAL, "queue-full", 1);
+        }
+    }
+}
+
+/// Where records go that are to be exported.
+#[derive(Debug, Clone)]
+pub struct TraceQueue(Queue<Arc<SpanLog>>);
 
 impl TraceQueue {
     /// Takes it, or drops and counts it. Never waits.
     pub fn push(&self, log: Arc<SpanLog>) {
-        if self.queue.try_send(log).is_err() {
-            self.metrics.dropped(TRACES, "queue-full", 1);
-        }
+        self.0.push(log);
     }
 }
+
+/// Where lines of the log go that are to be exported.
+#[derive(Debug, Clone)]
+pub struct LogQueue(Queue<LogLine>);
 
 /// The task that exports.
 #[derive(Debug)]
 pub struct Exporter {
     settings: OtlpSettings,
-    records: Mutex<Option<mpsc::Receiver<Arc<SpanLog>>>>,
-    queue: TraceQueue,
+    records: Gatherer<Arc<SpanLog>>,
+    lines: Gatherer<LogLine>,
+    metrics: OtlpMetrics,
     end: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
 
+/// Both ends of a queue; the one that is read from until the exporter is started.
+#[derive(Debug)]
+struct Gatherer<T> {
+    queue: Queue<T>,
+    read: Mutex<Option<mpsc::Receiver<T>>>,
+}
+
+impl<T> Gatherer<T> {
+    fn new(most: usize, metrics: &OtlpMetrics) -> Self {
+        let (queue, read) = mpsc::channel(most);
+        let metrics = metrics.clone();
+        Gatherer {
+            queue: Queue { queue, metrics },
+            read: Mutex::new(Some(read)),
+        }
+    }
+}
+
 impl Exporter {
-    /// Takes records from now on. They are sent once it is started.
+    /// Takes records and lines from now on. They are sent once it is started.
     pub fn new(settings: OtlpSettings) -> Self {
-        let (queue, records) = mpsc::channel(settings.queue);
         let metrics = OtlpMetrics::default();
         Exporter {
+            records: Gatherer::new(settings.records.queue, &metrics),
+            lines: Gatherer::new(settings.lines.queue, &metrics),
             settings,
-            records: Mutex::new(Some(records)),
-            queue: TraceQueue { queue, metrics },
+            metrics,
             end: CancellationToken::new(),
             tasks: Mutex::default(),
         }
@@ -126,29 +199,44 @@ impl Exporter {
 
     /// What it counts.
     pub fn metrics(&self) -> OtlpMetrics {
-        self.queue.metrics.clone()
+        self.metrics.clone()
     }
 
     /// Where records go; none if no traces are exported.
     pub fn queue(&self) -> Option<TraceQueue> {
-        self.settings.traces.as_ref().map(|_| self.queue.clone())
+        let exported = self.settings.traces.as_ref();
+        exported.map(|_| TraceQueue(self.records.queue.clone()))
     }
 
-    /// Starts to send, on the runtime that it is called on: records, and what `render` gives.
+    /// Where lines of the log go; none if the log is not exported.
+    pub fn log_queue(&self) -> Option<LogQueue> {
+        let exported = self.settings.logs.as_ref();
+        exported.map(|_| LogQueue(self.lines.queue.clone()))
+    }
+
+    /// Starts to send, on the runtime that it is called on: records, lines, and what `render` gives.
     pub fn start(&self, render: Render) {
         let sender = Arc::new(Sender::new(&self.settings));
         let mut tasks = self.tasks.lock();
-        if let Some(endpoint) = self.settings.traces.clone()
-            && let Some(records) = self.records.lock().take()
-        {
-            let batches = Batches {
+        let batches = |endpoint: &Option<http::Uri>, gathering| {
+            Some(Batches {
                 sender: sender.clone(),
-                endpoint,
-                settings: self.settings.clone(),
+                endpoint: endpoint.clone()?,
+                resource: self.settings.resource.clone(),
+                gathering,
                 metrics: self.metrics(),
                 end: self.end.clone(),
-            };
+            })
+        };
+        if let Some(batches) = batches(&self.settings.traces, self.settings.records)
+            && let Some(records) = self.records.read.lock().take()
+        {
             tasks.push(tokio::spawn(batches.run(records)));
+        }
+        if let Some(batches) = batches(&self.settings.logs, self.settings.lines)
+            && let Some(lines) = self.lines.read.lock().take()
+        {
+            tasks.push(tokio::spawn(batches.run(lines)));
         }
         if let Some(endpoint) = self.settings.metrics.clone() {
             let readings = Readings {
@@ -178,19 +266,20 @@ impl Exporter {
     }
 }
 
-/// Sends records, many at once.
+/// Sends records or lines, many at once.
 struct Batches {
     sender: Arc<Sender>,
     endpoint: http::Uri,
-    settings: OtlpSettings,
+    resource: Vec<KeyValue>,
+    gathering: Gathering,
     metrics: OtlpMetrics,
     end: CancellationToken,
 }
 
 impl Batches {
-    async fn run(self, mut records: mpsc::Receiver<Arc<SpanLog>>) {
+    async fn run<T: Gathered>(self, mut queue: mpsc::Receiver<T>) {
         loop {
-            let batch = self.batch(&mut records).await;
+            let batch = self.batch(&mut queue).await;
             if !batch.is_empty() {
                 self.send(batch).await;
             } else if self.end.is_cancelled() {
@@ -199,23 +288,22 @@ impl Batches {
         }
     }
 
-    /// As many records as fit into one request, or those that come until it is time to send them.
-    async fn batch(&self, records: &mut mpsc::Receiver<Arc<SpanLog>>) -> Vec<Arc<SpanLog>> {
-        let most = self.settings.batch;
+    /// As many as fit into one request, or those that come until it is time to send them.
+    async fn batch<T>(&self, queue: &mut mpsc::Receiver<T>) -> Vec<T> {
         let mut batch = Vec::new();
-        let due = Instant::now() + self.settings.delay;
-        while batch.len() < most {
+        let due = Instant::now() + self.gathering.delay;
+        while batch.len() < self.gathering.batch {
             // Whatever is there already goes first, also at the end.
-            if let Ok(record) = records.try_recv() {
-                batch.push(record);
+            if let Ok(one) = queue.try_recv() {
+                batch.push(one);
                 continue;
             }
             if self.end.is_cancelled() {
                 break;
             }
             tokio::select! {
-                record = records.recv() => match record {
-                    Some(record) => batch.push(record),
+                one = queue.recv() => match one {
+                    Some(one) => batch.push(one),
                     None => break,
                 },
                 () = sleep_until(due) => break,
@@ -225,14 +313,13 @@ impl Batches {
         batch
     }
 
-    async fn send(&self, batch: Vec<Arc<SpanLog>>) {
+    async fn send<T: Gathered>(&self, batch: Vec<T>) {
         let count = batch.len();
-        let request = spans::request(&self.settings.resource, &batch);
+        let body = T::encode(&self.resource, &batch);
         drop(batch);
-        let body = request.encode_to_vec();
         match self.sender.send(&self.endpoint, body, &self.end).await {
-            Ok(()) => self.metrics.exported(TRACES, count),
-            Err(failed) => drop_batch(&self.metrics, TRACES, count, &failed, &self.endpoint),
+            Ok(()) => self.metrics.exported(T::SIGNAL, count),
+            Err(failed) => drop_batch(&self.metrics, T::SIGNAL, count, &failed, &self.endpoint),
         }
     }
 }

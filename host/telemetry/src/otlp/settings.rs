@@ -9,12 +9,14 @@ use std::time::Duration;
 /// What the collector is told this is, if nothing else is set.
 const SERVICE: &str = "hms";
 
-/// Records that wait, those of one request to the collector, how long the first of them waits, and
-/// how long the collector may take: with the defaults of the specification but for the queue, which
-/// is longer, because records come in bursts. 4,096 records of 3 KiB are 12 MiB.
+/// Records or lines of the log that wait, those of one request to the collector, how long the first
+/// of them waits, and how long the collector may take: with the defaults of the specification but
+/// for the queue, which is longer, because both come in bursts. 4,096 records of 4 KiB are 16 MiB,
+/// and so are as many lines of that length.
 const QUEUE: usize = 4096;
 const BATCH: usize = 512;
-const DELAY: Duration = Duration::from_secs(5);
+const RECORDS_DELAY: Duration = Duration::from_secs(5);
+const LINES_DELAY: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often metrics are sent: the default of the specification.
@@ -27,6 +29,8 @@ pub struct OtlpSettings {
     pub traces: Option<Uri>,
     /// Where metrics go; none: nowhere.
     pub metrics: Option<Uri>,
+    /// Where the log goes; none: nowhere but to stderr.
+    pub logs: Option<Uri>,
     /// Fields of every request, such as a vendor's key.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Whether bodies are compressed by gzip.
@@ -37,14 +41,23 @@ pub struct OtlpSettings {
     pub resource: Vec<KeyValue>,
     /// Which traces are exported, beside failed and slow ones.
     pub sampler: Sampler,
-    /// Records that wait at most.
-    pub queue: usize,
-    /// Records of one request at most.
-    pub batch: usize,
-    /// How long a record waits for others.
-    pub delay: Duration,
+    /// How records of traces are gathered.
+    pub records: Gathering,
+    /// How lines of the log are.
+    pub lines: Gathering,
     /// How often metrics are sent.
     pub metrics_interval: Duration,
+}
+
+/// How what is exported is gathered for one request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gathering {
+    /// Those that wait at most.
+    pub queue: usize,
+    /// Those of one request at most.
+    pub batch: usize,
+    /// How long the first of them waits for others.
+    pub delay: Duration,
 }
 
 impl OtlpSettings {
@@ -70,13 +83,15 @@ impl OtlpSettings {
         }
         let traces = endpoint(&get, "TRACES", "v1/traces")?;
         let metrics = endpoint(&get, "METRICS", "v1/metrics")?;
-        if traces.is_none() && metrics.is_none() {
+        let logs = endpoint(&get, "LOGS", "v1/logs")?;
+        if traces.is_none() && metrics.is_none() && logs.is_none() {
             return Ok(None);
         }
         for name in [
             "OTEL_EXPORTER_OTLP_PROTOCOL",
             "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
             "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
+            "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL",
         ] {
             if let Some(other) = get(name).filter(|value| value != "http/protobuf") {
                 return Err(format!(
@@ -100,14 +115,14 @@ impl OtlpSettings {
         Ok(Some(OtlpSettings {
             traces,
             metrics,
+            logs,
             headers: headers(&get)?,
             gzip,
             timeout: millis(&get, "OTEL_EXPORTER_OTLP_TIMEOUT", TIMEOUT)?,
             resource: resource(&get)?,
             sampler: Sampler::new(sampler, argument.as_deref())?,
-            queue: count(&get, "OTEL_BSP_MAX_QUEUE_SIZE", QUEUE)?,
-            batch: count(&get, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", BATCH)?,
-            delay: millis(&get, "OTEL_BSP_SCHEDULE_DELAY", DELAY)?,
+            records: gathering(&get, "OTEL_BSP", RECORDS_DELAY)?,
+            lines: gathering(&get, "OTEL_BLRP", LINES_DELAY)?,
             metrics_interval: millis(&get, "OTEL_METRIC_EXPORT_INTERVAL", METRICS_INTERVAL)?,
         }))
     }
@@ -239,6 +254,20 @@ fn decoded(text: &str) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
+/// By the variables that begin with `prefix`.
+fn gathering(
+    get: &impl Fn(&str) -> Option<String>,
+    prefix: &str,
+    delay: Duration,
+) -> Result<Gathering, String> {
+    let of = |name: &str| format!("{prefix}_{name}");
+    Ok(Gathering {
+        queue: count(get, &of("MAX_QUEUE_SIZE"), QUEUE)?,
+        batch: count(get, &of("MAX_EXPORT_BATCH_SIZE"), BATCH)?,
+        delay: millis(get, &of("SCHEDULE_DELAY"), delay)?,
+    })
+}
+
 fn millis(
     get: &impl Fn(&str) -> Option<String>,
     name: &str,
@@ -286,6 +315,7 @@ mod tests {
             HERE,
             ("OTEL_TRACES_EXPORTER", "none"),
             ("OTEL_METRICS_EXPORTER", "none"),
+            ("OTEL_LOGS_EXPORTER", "none"),
         ];
         assert_eq!(read(&none).unwrap(), None);
     }
@@ -308,6 +338,8 @@ mod tests {
         let settings = settings.unwrap().unwrap();
         let traces = settings.traces.unwrap().to_string();
         assert_eq!(traces, "http://127.0.0.1:4318/v1/traces");
+        let logs = settings.logs.unwrap().to_string();
+        assert_eq!(logs, "http://127.0.0.1:4318/v1/logs");
         let metrics = settings.metrics.unwrap().to_string();
         assert_eq!(metrics, "https://vendor.example/in?x=1");
         assert_eq!(settings.headers[0].1, "a b=");
@@ -337,6 +369,9 @@ mod tests {
             ("OTEL_TRACES_SAMPLER", "often"),
             ("OTEL_TRACES_EXPORTER", "zipkin"),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "0"),
+            ("OTEL_BLRP_SCHEDULE_DELAY", "1s"),
+            ("OTEL_LOGS_EXPORTER", "console"),
+            ("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "http/json"),
         ] {
             let set: Vec<_> = [(name, value)].into_iter().chain([HERE]).collect();
             let why = read(&set).unwrap_err();

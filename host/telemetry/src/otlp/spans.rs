@@ -145,8 +145,14 @@ fn part(log: &SpanLog, finished: &Finished, span: &Recorded, all: &[Recorded]) -
             attributes.push(KeyValue::text("url.full", origin));
             attributes.extend(server(origin));
         }
+        (SpanKind::Own, Some(own)) => name = own.to_owned(),
         (_, Some(window)) => attributes.push(KeyValue::text("hms.window", window)),
         (_, None) => {}
+    }
+    if let Some(used) = span.used {
+        let cpu_ms = u64::try_from(used.cpu.as_millis()).unwrap_or(u64::MAX);
+        attributes.push(KeyValue::int("hms.cpu_ms", cpu_ms));
+        attributes.push(KeyValue::int("hms.memory_peak", used.memory_bytes));
     }
     if let Some(status) = span.status {
         attributes.push(KeyValue::int("http.response.status_code", status));

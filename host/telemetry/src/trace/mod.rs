@@ -4,7 +4,7 @@
 //! sampled ([`sampler`]), and takes it once it is over. [`recent`] keeps the last ones for
 //! operators, always. [`crate::otlp`] sends them on, if there is an endpoint.
 //!
-//! Records are used again: each is 3 KiB that a thread takes from those which [`recent`] no longer
+//! Records are used again: each is 4 KiB that a thread takes from those which [`recent`] no longer
 //! needs. So a request allocates nothing for its trace.
 
 mod recent;
@@ -25,7 +25,7 @@ use std::time::Duration;
 pub const SLOW_FROM: Duration = Duration::from_secs(1);
 
 /// Records that a thread keeps for its next requests. 32: more than it finishes before it begins
-/// others, and 100 KiB.
+/// others, and 120 KiB.
 const SPARE: usize = 32;
 
 thread_local! {

@@ -2,7 +2,7 @@
 
 use super::shown::{self, Detail};
 use hms_api::RequestTrace;
-use hms_core::trace::SpanLog;
+use hms_core::trace::{SpanLog, TraceId};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -31,6 +31,8 @@ pub struct Filter {
     pub slow: bool,
     /// Only those for this window.
     pub window: Option<String>,
+    /// Only those of this trace.
+    pub trace_id: Option<u128>,
     /// At most so many; none: all that are kept.
     pub limit: Option<usize>,
 }
@@ -70,6 +72,9 @@ impl Recent {
         if let Some(window) = &filter.window {
             found.retain(|log| shown::window(log) == Some(window));
         }
+        if let Some(trace_id) = filter.trace_id {
+            found.retain(|log| log.start().context.trace_id == trace_id);
+        }
         found.sort_unstable_by_key(|log| (std::cmp::Reverse(log.started()), Arc::as_ptr(log)));
         found.dedup_by(|a, b| Arc::ptr_eq(a, b));
         let most = filter.limit.unwrap_or(usize::MAX);
@@ -79,16 +84,24 @@ impl Recent {
         shown.take(most).collect()
     }
 
-    /// The last record with this request id, with its spans.
-    pub fn get(&self, request_id: &str) -> Option<RequestTrace> {
-        let rings = [&self.all, &self.failed, &self.slow];
-        let found = rings.into_iter().flat_map(Ring::all);
-        let found = found.filter(|log| {
+    /// The last record with this request id, with its spans. If there is none, and it is the id of a
+    /// trace, the first of that trace: the request that its deliveries of events are for.
+    pub fn get(&self, id: &str) -> Option<RequestTrace> {
+        let kept = || {
+            let rings = [&self.all, &self.failed, &self.slow];
+            rings.into_iter().flat_map(Ring::all)
+        };
+        let is_it = |log: &Arc<SpanLog>| {
             let finished = log.finished();
-            finished.is_some_and(|it| it.outline.request_id == request_id)
-        });
-        let last = found.max_by_key(|log| log.started())?;
-        shown::shown(&last, Detail::Spans)
+            finished.is_some_and(|it| it.outline.request_id == id)
+        };
+        let last = kept().filter(is_it).max_by_key(|log| log.started());
+        let found = last.or_else(|| {
+            let trace_id = TraceId::parse(id)?.0;
+            let of_trace = kept().filter(|log| log.start().context.trace_id == trace_id);
+            of_trace.min_by_key(|log| log.started())
+        })?;
+        shown::shown(&found, Detail::Spans)
     }
 }
 
@@ -192,6 +205,31 @@ mod tests {
         assert_eq!(found.error.as_deref(), Some("instance-trapped"));
         assert_eq!(found.spans[0].parent_id, found.span_id);
         assert!(tracer.recent().get("usual").is_none());
+    }
+
+    #[test]
+    fn trace_is_found_by_its_id_from_its_first_record_on() {
+        let tracer = Tracer::default();
+        let first = tracer.begin(None);
+        let context = first.start().context;
+        let trace_id = TraceId(context.trace_id);
+        let below = Some(crate::trace::Inbound {
+            context,
+            trusted: true,
+        });
+        tracer.finish(first, outline("first", 200));
+        tracer.finish(tracer.begin(below), outline("delivered", 200));
+        ask(&tracer, "another", 200);
+        let found = tracer.recent().get(&trace_id.to_string()).unwrap();
+        assert_eq!(found.request_id, "first");
+        let of_trace = Filter {
+            trace_id: Some(trace_id.0),
+            ..Filter::default()
+        };
+        assert_eq!(ids(&tracer, &of_trace), ["delivered", "first"]);
+        for other in ["", "first ", &"0".repeat(32), &"f".repeat(32)] {
+            assert!(tracer.recent().get(other).is_none(), "{other}");
+        }
     }
 
     #[test]

@@ -66,6 +66,8 @@ fn spans(log: &SpanLog, duration: Duration) -> Vec<SpanTrace> {
         duration_ms: ms(span.ended.unwrap_or(duration).saturating_sub(span.begun)),
         open: span.ended.is_none(),
         failed: span.failed,
+        cpu_ms: (span.used).map(|used| u64::try_from(used.cpu.as_millis()).unwrap_or(u64::MAX)),
+        memory_peak_bytes: span.used.map(|used| used.memory_bytes),
     });
     shown.collect()
 }

@@ -124,6 +124,8 @@ pub struct MeasuredWindow {
     pub usage: Arc<hms_runtime::Usage>,
     /// Places of the pool that its instances take now.
     pub places: u32,
+    /// Lines that were left out of its log.
+    pub log_lines_left_out: u64,
 }
 
 #[cfg(test)]

@@ -57,7 +57,12 @@ export async function build(source, output, { optSize = false } = {}) {
     await rm(folder, { recursive: true, force: true });
   }
   const size = ((await stat(output)).size / 1e6).toFixed(1);
-  const does = { calls: "makes calls", events: "emits events", chain: "is a middleware" };
+  const does = {
+    calls: "makes calls",
+    events: "emits events",
+    spans: "names parts of its work",
+    chain: "is a middleware",
+  };
   console.log([`${output}: ${size} MB`, ...uses.map((use) => does[use])].join(", "));
 }
 

@@ -16,11 +16,19 @@ export default { handler, types, poll };`;
 const TRANSACTIONS = `
 export { default } from "hms:store/transactions@0.1.0";`;
 
+const SPANS = `
+export { default } from "hms:telemetry/spans@0.1.0";`;
+
 const CHAIN = `
 export { default } from "hmsi:http/handler@0.3.0";`;
 
 /** What a component imports only if its source uses it, each by the module that shows it. */
-const USES = { calls: "src/fetch.js", events: "src/transaction.js", chain: "src/middleware.js" };
+const USES = {
+  calls: "src/fetch.js",
+  events: "src/transaction.js",
+  spans: "src/span.js",
+  chain: "src/middleware.js",
+};
 
 /** The bundle of `source`, where the author's lines are in it, and which imports it needs. */
 export async function bundle(root, source) {
@@ -87,6 +95,7 @@ async function bundled(root, source, uses) {
 function imports(root, uses) {
   const sources = {
     "hms-window:calls": uses.includes("calls") ? CALLS : "export default undefined;",
+    "hms-window:spans": uses.includes("spans") ? SPANS : "export default undefined;",
     "hms-window:transactions": uses.includes("events") ? TRANSACTIONS : "export default undefined;",
     "hms-window:chain": uses.includes("chain") ? CHAIN : "export default undefined;",
   };

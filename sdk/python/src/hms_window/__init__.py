@@ -30,6 +30,7 @@ from .request import Caller, Request
 from .response import Response
 from .serve import window
 from .site import Site
+from .span import span
 from .store import Page, Store, StoreError
 from .transaction import Committed, Transaction, TransactionError, transaction
 
@@ -60,6 +61,7 @@ __all__ = [
     "now_ms",
     "secret",
     "sleep",
+    "span",
     "transaction",
     "window",
 ]

@@ -46,6 +46,7 @@ types: Any
 clock: Any
 monotonic: Any
 random: Any
+spans: Any
 transactions: Any
 chain: Any
 spawn: Any
@@ -80,3 +81,9 @@ try:
     from wit_world.imports import handler as chain
 except ImportError:
     chain = _Missing("a middleware's next")
+
+try:
+    # Only in a window that uses spans: no other host has them.
+    from wit_world.imports import spans
+except ImportError:
+    spans = None

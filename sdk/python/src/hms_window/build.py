@@ -26,6 +26,16 @@ world used {{
 """
 """What the component imports and exports, of the worlds beside it."""
 
+WORLDS = {"transaction": "events", "span": "spans"}
+"""What the component imports beside, by what it uses."""
+
+DOES = {
+    "transaction": "emits events",
+    "span": "names parts of its work",
+    "middleware": "is a middleware",
+}
+"""What a component does by what it uses."""
+
 SKIPPED = {"node_modules", "site-packages", "dist", "build", "tests", "vendor", "__pycache__"}
 """Folders that hold no code of the window."""
 
@@ -110,11 +120,12 @@ def component(
     root, module = _module(app)
     if not all(part.isidentifier() for part in module.split(".")):
         raise BuildError(f"'{module}' is no name of a module: use letters, digits and '_'")
-    files = list(_sources(root))
-    if events is None:
-        events = any(map(uses_transactions, files))
-    if between is None:
-        between = any(map(uses_middleware, files))
+    found = {name for file in _sources(root) for name in used(file)}
+    uses = {
+        "transaction": "transaction" in found if events is None else events,
+        "span": "span" in found,
+        "middleware": "middleware" in found if between is None else between,
+    }
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         entry = Path(folder, "hms_window_entry.py")
@@ -129,7 +140,8 @@ def component(
         made = output.with_name(output.name + ".part")
         wit = Path(folder, "wit")
         shutil.copytree(PACKAGE / "wit", wit, ignore=shutil.ignore_patterns("foreign", "*.md"))
-        worlds = ["middleware" if between else "window", *(["events"] if events else [])]
+        worlds = ["middleware" if uses["middleware"] else "window"]
+        worlds += [world for use, world in WORLDS.items() if uses[use]]
         includes = "".join(f"  include {world};\n" for world in worlds)
         Path(wit, "used.wit").write_text(WORLD.format(includes=includes), encoding="utf-8")
         command = [sys.executable, "-c", "import componentize_py; componentize_py.script()"]
@@ -145,8 +157,8 @@ def component(
         with made.open("ab") as file:
             file.write(sdk_section())
         made.replace(output)
-    does = [", emits events" if events else "", ", is a middleware" if between else ""]
-    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB{''.join(does)}")
+    size = f"{output.stat().st_size / 1e6:.1f} MB"
+    print(", ".join([f"{output}: {size}", *(does for use, does in DOES.items() if uses[use])]))
 
 
 def sdk_section() -> bytes:
@@ -191,27 +203,15 @@ def _sources(root: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in files if name.endswith(".py"))
 
 
-def uses_transactions(file: Path) -> bool:
-    """Whether a module imports `transaction` of this package, or all of the package."""
-    imported, whole, _ = _names(file)
-    return whole or "transaction" in imported
-
-
-def uses_middleware(file: Path) -> bool:
-    """Whether a module imports `middleware` of this package, or names it beside all of the package."""
-    imported, whole, named = _names(file)
-    return "middleware" in imported or (whole and "middleware" in named)
-
-
-def _names(file: Path) -> tuple[set[str], bool, set[str]]:
-    """What a module imports of this package, whether it imports all of it, and what it names."""
-    imported: set[str] = set()
-    named: set[str] = set()
-    whole = False
+def used(file: Path) -> set[str]:
+    """What a module uses of this package that the component imports only then."""
     try:
         tree = ast.parse(file.read_bytes())
     except (SyntaxError, ValueError):
-        return imported, whole, named
+        return set()
+    imported: set[str] = set()
+    named: set[str] = set()
+    whole = False
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "hms_window":
             imported.update(name.name for name in node.names)
@@ -221,7 +221,10 @@ def _names(file: Path) -> tuple[set[str], bool, set[str]]:
             named.add(node.id)
         elif isinstance(node, ast.Attribute):
             named.add(node.attr)
-    return imported, whole or "*" in imported, named
+    if whole or "*" in imported:
+        # A window that may emit events is never made without saying so.
+        imported |= named | {"transaction"}
+    return imported & DOES.keys()
 
 
 def _installed() -> list[Path]:

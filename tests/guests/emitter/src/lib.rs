@@ -3,11 +3,12 @@
 //!     POST /do          a [`Task`] as JSON; what came of it: 200, or 409 with the error
 //!     POST /bump/{key}  reads a number, and sets it one higher; the number that was set
 //!     GET  /key/{key}   the text at a key, or 404
+//!     POST /work        a span of its own with a transaction in it, and one in it that fails
 //!     ANY  /event       the event that is delivered, as JSON; ?reject parks it
 
 use hms_window::{
     Event, Method, Problem, Request, Response, Store, StoreError, Transaction, TransactionError,
-    transaction, window,
+    span, transaction, window,
 };
 use serde::Deserialize;
 use serde_json::json;
@@ -74,6 +75,15 @@ async fn handle(request: Request) -> Result<Response, Problem> {
         (&Method::GET, ["key", key]) => {
             let bytes = store.get_bytes(key)?.ok_or_else(Problem::not_found)?;
             Ok(Response::text(200, String::from_utf8_lossy(&bytes)))
+        }
+        (&Method::POST, ["work"]) => {
+            let _whole = span("the whole work");
+            transaction(|tx| {
+                tx.set(&store, "worked", &1u64)?;
+                Ok(())
+            })?;
+            span("what fails").fail();
+            Ok(Response::text(200, "done"))
         }
         (_, ["event"]) => event(&request).await,
         _ => Err(Problem::not_found()),

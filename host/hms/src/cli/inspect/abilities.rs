@@ -4,7 +4,7 @@ use hms_runtime::inspect::Inspection;
 
 /// What each interface, or each of a package, stands for. The first that fits counts; those with
 /// no words are plumbing of the others.
-const WORDS: [(&str, &str); 21] = [
+const WORDS: [(&str, &str); 22] = [
     ("wasi:http/types@", ""),
     (
         "wasi:http/handler@",
@@ -35,6 +35,7 @@ const WORDS: [(&str, &str); 21] = [
     ),
     ("wasmcloud:secrets/", "read revealed secrets"),
     ("wasi:logging/", "log lines with a level"),
+    ("hms:telemetry/", "name parts of its work in traces"),
     (
         "wasi:cli/environment@",
         "read the environment that the grants set",
