@@ -181,6 +181,34 @@ async fn refused_file_keeps_the_old_release_and_is_reported_once() {
 }
 
 #[tokio::test]
+async fn file_that_could_do_more_is_refused_with_what_is_asked_and_how_to_agree() {
+    let hello_guest = guest("hello-wstd").await;
+    let grants = b"outbound: [{to: https://a.example}]\n";
+    let (folder, host) = watching(&[("hello.wasm", &hello_guest), ("hello.yaml", grants)]).await;
+    fs::write(hello(&folder), guest("prober").await).unwrap();
+    eventually("the file is refused", || async {
+        (refused(&host).await == "hms_watched_files_refused 1").then_some(())
+    })
+    .await;
+    let log = host.whole_log().await;
+    let said = "hello.wasm was not deployed: release 2 imports wasi:";
+    let line = log.lines().find(|line| line.contains(said));
+    let line = line.unwrap_or_else(|| panic!("nothing is asked:\n{log}"));
+    let file = hello(&folder).display().to_string();
+    for part in [
+        "imports wasi:http/client: it may now GET and HEAD https://a.example on every path (",
+        "hello.yaml:1); ",
+        &format!("to allow this, run `hms deploy {file} --as hello --yes`; release 1 stays"),
+    ] {
+        assert!(line.contains(part), "{part}: {line}");
+    }
+    assert_eq!(releases(&host, "hello").await.0, [1]);
+    let agreed = host.cli("deploy", &[&file, "--as", "hello", "--yes"]).await;
+    assert!(agreed.status.success(), "{agreed:?}");
+    assert_eq!(releases(&host, "hello").await.0, [1, 2]);
+}
+
+#[tokio::test]
 async fn new_files_are_deployed_before_the_host_is_ready_and_no_rollback_is_undone() {
     let (older, newer) = (guest("hello-wstd").await, guest("hello-wasip3").await);
     let (folder, mut host) = watching(&[("hello.wasm", &older)]).await;
