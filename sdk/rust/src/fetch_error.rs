@@ -273,10 +273,11 @@ impl Target {
             _ => "http",
         };
         let name = format!("{scheme}://{authority}");
-        Target {
-            grant: format!("outbound: [{{to: {name}, methods: [{method}]}}]"),
-            name,
-        }
+        let grant = match window_of(authority) {
+            Some(window) => format!("calls: [{window}]"),
+            None => format!("outbound: [{{to: {name}, methods: [{method}]}}]"),
+        };
+        Target { name, grant }
     }
 
     pub(crate) fn window(window: &str) -> Self {
@@ -299,6 +300,13 @@ impl Target {
     }
 }
 
+/// The window that is meant by the host of a URL: windows are granted by their names.
+fn window_of(authority: &str) -> Option<&str> {
+    let (host, _) = authority.split_once(':').unwrap_or((authority, ""));
+    let window = host.strip_prefix("hms-svc-");
+    window.or_else(|| host.strip_suffix(".spin.internal"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -317,8 +325,16 @@ mod tests {
             text.ends_with("outbound: [{to: https://api.card.example, methods: [POST]}]"),
             "{text}"
         );
-        let denied = FetchError::of(&Target::window("docs"), ErrorCode::HttpRequestDenied);
-        assert!(denied.to_string().ends_with("calls: [docs]"), "{denied}");
+        let named = |authority: &str| Target::service(&Scheme::Http, authority, &Method::GET);
+        for target in [
+            Target::window("docs"),
+            named("hms-svc-docs"),
+            named("hms-svc-docs:8080"),
+            named("docs.spin.internal"),
+        ] {
+            let denied = FetchError::of(&target, ErrorCode::HttpRequestDenied);
+            assert!(denied.to_string().ends_with(": calls: [docs]"), "{denied}");
+        }
     }
 
     #[test]
