@@ -73,7 +73,9 @@ async fn request_is_found_by_its_id_with_the_parts_of_its_work() {
     // All but the guest's own: an instance may need a moment more than its answer.
     for span in found.spans.iter().filter(|span| span.name != "guest") {
         let end = span.start_ms + span.duration_ms;
-        assert!(end <= found.duration_ms + 0.01, "{span:?} of {found:?}");
+        // The instance may work on for a moment once the last byte is out.
+        let is_within = end <= found.duration_ms + 0.01 || &*span.name == "guest";
+        assert!(is_within, "{span:?} of {found:?}");
     }
     assert!(guest.start_ms <= found.duration_ms, "{found:?}");
     let shown = host.cli("requests", &["find-me"]).await;
@@ -233,7 +235,8 @@ async fn guest_names_parts_of_its_work_and_what_it_asks_for_is_below_them() {
     let (at, collector) = Collector::start().await;
     let endpoint = format!("http://{at}");
     let envs = [
-        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_METRICS_EXPORTER", "none"),
         ("OTEL_BSP_SCHEDULE_DELAY", "50"),
     ];
     let mut host = host(&["emitter"], &envs, &[]).await;

@@ -335,9 +335,9 @@ mod tests {
     fn line_is_bounded_and_those_that_find_no_room_are_counted() {
         let (records, metrics) = logged_by(2, || {
             let long = "é".repeat(MAX_TEXT);
-            tracing::info!(long, "message");
+            tracing::info!(target: "window", long, "message");
             for _ in 0..4 {
-                tracing::info!("more");
+                tracing::info!(target: "window", "more");
             }
         });
         assert_eq!(records.len(), 2);
