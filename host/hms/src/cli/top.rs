@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 /// Show the windows live. Keys: s sorts by the next column, q ends.
 #[derive(Debug, Args)]
 pub(super) struct Top {
-    /// Print one table and end
+    /// Print one table, of the time --every, and end
     #[arg(long)]
     once: bool,
     /// Print JSON, one object a look; with --once a single one
@@ -78,7 +78,9 @@ struct Row {
     instances: u64,
     instances_limit: u64,
     queued: usize,
-    store_bytes: u64,
+    /// None while the store is not open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_bytes: Option<u64>,
     store_limit_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     canary: Option<String>,
@@ -161,8 +163,11 @@ impl Look {
         all.filter(move |it| it.name == name && it.label("window") == Some(window))
     }
 
-    fn value(&self, name: &str, window: &str) -> u64 {
-        self.of(name, window).map(|it| it.value as u64).sum()
+    /// None where the host says nothing of it.
+    fn value(&self, name: &str, window: &str) -> Option<u64> {
+        self.of(name, window)
+            .map(|it| it.value as u64)
+            .reduce(|sum, value| sum + value)
     }
 
     fn rows(&self, before: &Look) -> Vec<Row> {
@@ -189,11 +194,13 @@ impl Look {
                 errors: if count > 0.0 { failures / count } else { 0.0 },
                 p50_ms: quantile(&buckets, 0.5),
                 p99_ms: quantile(&buckets, 0.99),
-                instances: self.value("hms_window_instances", name),
-                instances_limit: self.value("hms_window_instances_limit", name),
+                instances: self.value("hms_window_instances", name).unwrap_or(0),
+                instances_limit: self.value("hms_window_instances_limit", name).unwrap_or(0),
                 queued: status.queued,
                 store_bytes: self.value("hms_window_store_bytes", name),
-                store_limit_bytes: self.value("hms_window_store_limit_bytes", name),
+                store_limit_bytes: self
+                    .value("hms_window_store_limit_bytes", name)
+                    .unwrap_or(0),
                 canary: status.canary.as_ref().map(canary),
             }
         });
@@ -286,7 +293,11 @@ fn screen(rows: &[Row], sort: Sort, height: Option<usize>) -> String {
             ms(row.p99_ms),
             format!("{}/{}", row.instances, row.instances_limit),
             row.queued.to_string(),
-            format!("{}/{}", size(row.store_bytes), size(row.store_limit_bytes)),
+            format!(
+                "{}/{}",
+                row.store_bytes.map_or_else(dash, size),
+                size(row.store_limit_bytes)
+            ),
             row.canary.as_deref().map_or_else(dash, text),
         ]
     });
@@ -399,7 +410,7 @@ mod tests {
             instances: 1,
             instances_limit: 8,
             queued,
-            store_bytes: 1024,
+            store_bytes: Some(1024),
             store_limit_bytes: 2048,
             canary: None,
         }
@@ -419,6 +430,25 @@ mod tests {
         );
         let all = screen(&by_rate, Sort::Rate, None);
         assert!(all.contains("2.5 ms") && all.lines().count() == 3, "{all}");
+    }
+
+    #[test]
+    fn store_that_is_not_open_has_no_size_and_comes_last() {
+        let closed = Row {
+            store_bytes: None,
+            ..row("a", 1.0, 0)
+        };
+        let empty = Row {
+            store_bytes: Some(0),
+            ..row("b", 1.0, 0)
+        };
+        let rows = sorted(vec![closed, empty], Sort::Store);
+        let shown = screen(&rows, Sort::Store, None);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert!(lines[1].contains("0 B/2.0 KiB"), "{shown}");
+        assert!(lines[2].contains("-/2.0 KiB"), "{shown}");
+        let json = serde_json::to_value(&rows[1]).unwrap();
+        assert_eq!(json.get("store_bytes"), None);
     }
 
     #[test]
