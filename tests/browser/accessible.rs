@@ -1,7 +1,9 @@
 //! For everybody: axe finds nothing, and pages fit a phone.
 
-use crate::browser::Browser;
+use crate::browser::{Browser, token};
+use hms_harness::guests::variant;
 use hms_harness::{Host, guest, root};
+use http::Method;
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -9,7 +11,7 @@ use std::process::Command;
 const AXE: &str = "axe-core@4.14.1";
 
 /// Every page.
-pub const PAGES: [&str; 13] = [
+pub const PAGES: [&str; 18] = [
     "/ui/",
     "/ui/deploy",
     "/ui/windows/w",
@@ -18,9 +20,14 @@ pub const PAGES: [&str; 13] = [
     "/ui/windows/w/grants",
     "/ui/windows/w/events",
     "/ui/windows/w/store",
+    "/ui/windows/w/store?bucket=notes",
+    "/ui/windows/inbox/grants",
+    "/ui/windows/inbox/events",
     "/ui/requests",
+    "/ui/requests/the-one",
     "/ui/routes",
     "/ui/routes/w",
+    "/ui/new-route",
     "/ui/keys",
     "/ui/host",
 ];
@@ -50,16 +57,26 @@ fn axe() -> Option<String> {
     Some(std::fs::read_to_string(script).unwrap())
 }
 
+/// A host with something to show on each page.
 async fn host() -> Host {
-    let hello = guest("hello-wasip3").await;
-    let host = Host::with_open_windows(&[("w", &hello)]).await;
-    host.deploy("w", &hms_harness::guests::variant(&hello, "a"))
+    let prober = guest("prober").await;
+    let windows = [
+        ("w", prober.as_slice()),
+        ("emitter", &guest("emitter").await),
+    ];
+    let host = Host::with_open_windows(&windows).await;
+    host.deploy("w", &variant(&prober, "a")).await;
+    host.deploy("another-window-with-a-long-name", &prober)
         .await;
-    host.deploy("another-window-with-a-long-name", &hello).await;
+    crate::events::with_parked_events(&host).await;
+    let key = "/w/kv/notes/a-key-with-a-name-that-is-longer-than-a-phone-is-wide";
+    host.call(Method::PUT, key, &[], "text").await;
+    let id = [("x-request-id", "the-one")];
+    host.call(Method::GET, "/w/sleep?ms=1", &id, "").await;
     host.write_route("broken.yaml", "uri: /w/**\nupstraem: http://hms-svc-w\n");
-    let canary = hms_harness::guests::variant(&hello, "b");
+    let canary = variant(&prober, "b");
     let answer = host
-        .admin(http::Method::PUT, "/windows/w?canary=10%25", canary)
+        .admin(Method::PUT, "/windows/w?canary=10%25", canary)
         .await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     host
@@ -117,4 +134,38 @@ async fn pages_fit_a_phone_and_a_zoom_of_200_percent() {
     }
     assert!(wide.is_empty(), "{wide:#?}");
     assert_eq!(browser.console().await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn phone_with_a_keyboard_alone_signs_in_and_runs_a_canary() {
+    let host = host().await;
+    let Some(browser) = Browser::open().await else {
+        return;
+    };
+    browser.resize(360, 740).await;
+    browser.go(&host, "/ui/").await;
+    // The field has the focus already.
+    browser.press(&format!("{}\u{E007}", token(&host))).await;
+    browser.see("h1", "Windows").await;
+    // Past the navigation, to the window.
+    browser.press("\u{E004}").await;
+    let skip = "return document.activeElement.className";
+    assert_eq!(browser.run(skip).await, "skip");
+    browser.press("\u{E007}").await;
+    browser.tab_to("#window-w a").await;
+    browser.press("\u{E007}").await;
+    browser.see("#canary-title", "10% to release 3").await;
+    // The slider goes up by one with each press, and the number with it.
+    browser.tab_to("#share-range").await;
+    browser.press("\u{E014}\u{E014}\u{E014}").await;
+    let number = "return document.querySelector('#share').value";
+    assert_eq!(browser.run(number).await, "13");
+    browser.tab_to("#canary-form button").await;
+    browser.press(" ").await;
+    browser.see("#canary-title", "13% to release 3").await;
+    browser.tab_to("#abort-form button").await;
+    browser.press("\u{E007}").await;
+    browser.see("#canary-result", "ended").await;
+    let canary = host.window("w").await.canary;
+    assert_eq!(canary, None);
 }

@@ -222,6 +222,16 @@ impl Browser {
         tabs.unwrap().as_array().cloned().unwrap()
     }
 
+    /// Hides the window and what is in it.
+    pub async fn minimize(&self) {
+        self.ask("window/minimize", json!({})).await;
+    }
+
+    pub async fn restore(&self) {
+        self.ask("window/rect", json!({"width": 1200, "height": 900}))
+            .await;
+    }
+
     pub async fn refresh(&self) {
         self.ask("refresh", json!({})).await;
     }
@@ -253,6 +263,14 @@ impl Browser {
             .into_iter()
             .map(|entry| entry["message"].as_str().unwrap_or("").to_owned());
         texts.collect()
+    }
+
+    /// The same without what browsers say of answers with this status.
+    pub async fn console_without(&self, statuses: &[u16]) -> Vec<String> {
+        let mut lines = self.console().await;
+        let said = |status: &u16| format!("responded with a status of {status}");
+        lines.retain(|line| !statuses.iter().any(|status| line.contains(&said(status))));
+        lines
     }
 
     fn path(&self, command: &str) -> String {

@@ -1,10 +1,13 @@
 //! Releases: deployed, refused, consented to, tried on some, gone back from.
 
 use crate::browser::Browser;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use hms_harness::guests::path;
 use hms_harness::marked::{Marked, tag};
 use hms_harness::{Host, guest};
 use http::Method;
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -17,6 +20,20 @@ async fn deploy(browser: &Browser, file: &std::path::Path) {
     browser.click(".upload button.main").await;
 }
 
+/// As if somebody dropped the file there. A driver can not drag one from outside of the browser.
+async fn drop_on_the_page(browser: &Browser, file: &std::path::Path) {
+    let bytes = STANDARD.encode(std::fs::read(file).unwrap());
+    let script = "const bytes = Uint8Array.from(atob(arguments[0]), (one) => one.charCodeAt(0));
+        const data = new DataTransfer();
+        data.items.add(new File([bytes], 'window.wasm', {type: 'application/wasm'}));
+        const place = document.querySelector('[data-drop]');
+        for (const type of ['dragover', 'drop']) {
+            place.dispatchEvent(new DragEvent(type,
+                {bubbles: true, cancelable: true, dataTransfer: data}));
+        }";
+    browser.run_with(script, json!([bytes])).await;
+}
+
 #[tokio::test]
 async fn dropped_component_is_deployed_step_by_step() {
     let host = Host::with_open_windows(&[("w", &guest("hello-wasip3").await)]).await;
@@ -24,7 +41,7 @@ async fn dropped_component_is_deployed_step_by_step() {
         return;
     };
     browser.go(&host, "/ui/windows/w").await;
-    deploy(&browser, &path("hello-wstd").await).await;
+    drop_on_the_page(&browser, &path("hello-wstd").await).await;
     browser.see("[data-result]", "Release 2 is live.").await;
     for step in STEPS {
         browser
@@ -54,7 +71,9 @@ async fn broken_component_is_refused_with_its_reason_and_the_old_release_serves(
     std::fs::write(&broken, "no component").unwrap();
     browser.go(&host, "/ui/windows/w").await;
     deploy(&browser, &broken).await;
-    browser.see(".result.bad", "refused").await;
+    browser
+        .see(".result.bad", "not a WebAssembly component")
+        .await;
     assert_eq!(host.get("/w/now").await.status, 200);
     assert_eq!(host.window("w").await.live.unwrap().number, 1);
 }
@@ -70,6 +89,10 @@ async fn release_that_may_do_more_asks_for_consent_and_gets_it() {
     browser
         .see(".upload .result", "could do more than before")
         .await;
+    browser
+        .see(".upload .difference", "Compared with release 1")
+        .await;
+    browser.see(".upload .difference li", "May now: ").await;
     assert_eq!(host.window("w").await.live.unwrap().number, 1);
     browser.click(".upload .result button").await;
     browser.see(".upload .result", "Release 2 is live.").await;
@@ -135,7 +158,7 @@ async fn rollback_takes_two_clicks_and_fails_no_request() {
     browser.click("#rollback-1 button").await;
     browser.see("#rollback-1 button", "Yes, make 1 live").await;
     browser.click("#rollback-1 button").await;
-    browser.see("#release-1", "live").await;
+    browser.see("#release-1 .state", "live").await;
     over.store(true, Relaxed);
     let seen = load.await.unwrap();
     assert!(seen.last().unwrap().contains(&tag(1)), "{:?}", seen.last());

@@ -43,6 +43,56 @@ async fn fault_of_a_manifest_is_shown_with_its_place_and_goes_when_it_is_fixed()
 }
 
 #[tokio::test]
+async fn manifest_is_checked_while_one_types_and_written_only_when_it_is_saved() {
+    let host = Host::with_open_windows(&[("w", &guest("hello-wasip3").await)]).await;
+    let Some(browser) = Browser::at(&host).await else {
+        return;
+    };
+    browser.go(&host, "/ui/routes/w").await;
+    browser.see("[data-checked]", "Nothing is wrong").await;
+    let bad = "uri: /w/**\nupstream: http://hms-svc-w\nplugins: [auht]";
+    browser.write("#manifest", bad).await;
+    browser.see("[data-checked]", "1 fault").await;
+    browser
+        .see(
+            ".faults button",
+            "line 3, column 11: plugins[0]: unknown plugin 'auht'",
+        )
+        .await;
+    browser.see("[data-lines] .faulty", "3").await;
+    // It leads to its place in the text.
+    browser.click(".faults button").await;
+    let place = "const text = document.querySelector('#manifest');
+        return document.activeElement === text && text.value.slice(text.selectionStart)";
+    assert_eq!(browser.run(place).await, "auht]");
+    let written = || std::fs::read_to_string(host.routes().join("w.yaml")).unwrap();
+    assert_eq!(written(), open_route("w"));
+    browser
+        .write("#manifest", "uri: /other/**\nupstream: http://hms-svc-w")
+        .await;
+    browser.see("[data-checked]", "Nothing is wrong").await;
+    assert_eq!(
+        browser
+            .run("return document.querySelectorAll('.faults li').length")
+            .await,
+        0
+    );
+    assert_eq!(written(), open_route("w"));
+    // What another file claims is a fault too, on a route that has no name yet.
+    browser.go(&host, "/ui/new-route").await;
+    browser
+        .write("#manifest", "uri: /w/**\nupstream: http://hms-svc-w")
+        .await;
+    browser
+        .see(".faults button", "uri '/w/**' is claimed by w.yaml")
+        .await;
+    assert_eq!(
+        browser.console_without(&[409, 422]).await,
+        Vec::<String>::new()
+    );
+}
+
+#[tokio::test]
 async fn grants_are_checked_and_saved() {
     let host = Host::with_open_windows(&[("w", &guest("hello-wasip3").await)]).await;
     let Some(browser) = Browser::at(&host).await else {

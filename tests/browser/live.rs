@@ -1,6 +1,8 @@
 //! What moves by itself, and what ends with the host.
 
 use crate::browser::Browser;
+use hms_api::RequestTrace;
+use hms_harness::http::send;
 use hms_harness::{Host, guest};
 use http::Method;
 use std::time::{Duration, Instant};
@@ -69,6 +71,167 @@ async fn seven_tabs_are_open_at_once_and_the_host_ends_with_them() {
     );
     browser.see("#connection", "cannot be reached").await;
     host.boot().await;
+}
+
+#[tokio::test]
+async fn hidden_tab_follows_nothing_and_catches_up_when_it_is_seen_again() {
+    let hello = guest("hello-wasip3").await;
+    let host = Host::with_open_windows(&[("w", &hello)]).await;
+    let Some(browser) = Browser::at(&host).await else {
+        return;
+    };
+    browser.see("#window-w", "open").await;
+    browser
+        .until(
+            "it follows",
+            "document.querySelector('#live')._htmx?.sse?.reader",
+        )
+        .await;
+    browser.minimize().await;
+    let released = "document.hidden && !document.querySelector('#live')._htmx.sse.reader";
+    browser.until("its connection is given up", released).await;
+    host.deploy("other", &hello).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let rows = "return document.querySelectorAll('tbody tr').length";
+    assert_eq!(browser.run(rows).await, 1);
+    browser.restore().await;
+    browser.see("#window-other", "open").await;
+    // One that is hidden from the beginning, as a tab in the background, begins to follow when it
+    // is seen first.
+    browser.minimize().await;
+    browser.go(&host, "/ui/").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let follows = "return document.hidden && !document.querySelector('#live')._htmx?.sse";
+    assert_eq!(browser.run(follows).await, true);
+    browser.restore().await;
+    browser
+        .until(
+            "it follows",
+            "document.querySelector('#live')._htmx?.sse?.reader",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn page_beyond_those_that_may_be_live_says_so_and_is_live_once_there_is_room() {
+    let host = Host::with_open_windows(&[]).await;
+    let Some(browser) = Browser::at(&host).await else {
+        return;
+    };
+    let cookie = browser.cookies().await.remove(0);
+    let cookie = format!(
+        "{}={}",
+        cookie["name"].as_str().unwrap(),
+        cookie["value"].as_str().unwrap()
+    );
+    let url = format!("{}/ui/live/host", host.admin_url());
+    let others: Vec<_> = (0..16)
+        .map(|_| {
+            let (url, cookie) = (url.clone(), cookie.clone());
+            tokio::spawn(async move {
+                loop {
+                    send(Method::GET, &url, &[("cookie", &cookie)], Vec::new()).await;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            })
+        })
+        .collect();
+    browser.go(&host, "/ui/keys").await;
+    browser
+        .see("#connection", "as many pages do that as may")
+        .await;
+    for other in others {
+        other.abort();
+    }
+    let hidden = "document.querySelector('#connection').hidden";
+    browser.until("the page is live", hidden).await;
+}
+
+#[tokio::test]
+async fn list_of_requests_moves_stands_still_when_told_to_and_is_searched_by_trace() {
+    let host = Host::with_open_windows(&[("w", &guest("hello-wasip3").await)]).await;
+    let Some(browser) = Browser::at(&host).await else {
+        return;
+    };
+    let ask = |id: &'static str| {
+        let host = &host;
+        async move {
+            let id = [("x-request-id", id)];
+            assert_eq!(host.call(Method::GET, "/w/", &id, "").await.status, 200);
+        }
+    };
+    browser.go(&host, "/ui/requests").await;
+    ask("the-first").await;
+    browser.see("tbody td", "the-first").await;
+    browser.click("[data-pause]").await;
+    browser.see("[data-pause-state]", "Paused").await;
+    ask("the-second").await;
+    browser.see("[data-pause-state]", "there is news").await;
+    let shown = "return document.querySelector('tbody').innerText.includes('the-second')";
+    assert_eq!(browser.run(shown).await, false);
+    browser.click("[data-pause]").await;
+    browser.see("tbody td", "the-second").await;
+    // By the trace, as an exemplar or another tool says it.
+    let shown = host.admin(Method::GET, "/requests/the-first", "").await;
+    let shown: RequestTrace = shown.read();
+    browser.write("#id", &shown.trace_id).await;
+    browser.click(".filter button").await;
+    browser.see("tbody td", "the-first").await;
+    let rows = "return document.querySelectorAll('tbody tr').length";
+    assert_eq!(browser.run(rows).await, 1);
+    // What is shown by then stays what was looked for.
+    ask("the-third").await;
+    browser.click("tbody th a").await;
+    browser.see("main", &shown.trace_id).await;
+}
+
+#[tokio::test]
+async fn every_plot_has_its_figures_as_a_table() {
+    let host = Host::with_open_windows(&[("w", &guest("hello-wasip3").await)]).await;
+    let Some(browser) = Browser::at(&host).await else {
+        return;
+    };
+    for page in ["/ui/windows/w", "/ui/host"] {
+        browser.go(&host, page).await;
+        for plot in ["rate", "latency"] {
+            browser.see(&format!("[data-plot={plot}] canvas"), "").await;
+        }
+        browser.click("[data-plots] summary").await;
+        let rate = "[...document.querySelectorAll('[data-plot-table] tbody td:first-of-type')]
+            .some((cell) => Number(cell.innerText) > 0)";
+        let asking = async {
+            loop {
+                host.get("/w/").await;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            () = asking => {}
+            () = browser.until("the table has the rate", rate) => {}
+        }
+    }
+}
+
+#[tokio::test]
+async fn host_page_says_what_runs_and_what_it_uses() {
+    let host = Host::with_open_windows(&[]).await;
+    let Some(browser) = Browser::at(&host).await else {
+        return;
+    };
+    browser.go(&host, "/ui/host").await;
+    browser
+        .see("main", &format!("HMS-SVC {}", env!("CARGO_PKG_VERSION")))
+        .await;
+    for figure in ["CPU", "Memory", "Disk", "Open files"] {
+        browser.see(".figures dt", figure).await;
+    }
+    let figures = "[...document.querySelectorAll('.figures > div')].slice(4)
+        .every((one) => one.querySelector('dd').innerText !== '–')";
+    browser.until("all are measured", figures).await;
+    let process = format!("#process-{}", host.pid());
+    browser.see(&process, "hms").await;
+    browser.see("main th", "Build").await;
+    browser.see("main th", "Data folder").await;
 }
 
 #[tokio::test]

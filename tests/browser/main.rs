@@ -15,6 +15,7 @@ mod accessible;
 mod browser;
 mod changes;
 mod deploys;
+mod events;
 mod files;
 mod live;
 mod pictures;

@@ -69,6 +69,14 @@ async fn pictures_of_the_main_pages_are_taken_where_they_are_asked_for() {
     take(&browser, "plots").await;
     browser.go(&host, "/ui/routes").await;
     take(&browser, "routes").await;
+    browser.resize(1100, 560).await;
+    browser.go(&host, "/ui/routes/archive").await;
+    browser.see(".faults button", "line 2").await;
+    browser
+        .run("document.querySelector('#manifest').rows = 6")
+        .await;
+    take(&browser, "editor").await;
+    browser.resize(1100, 760).await;
     browser.go(&host, "/ui/requests").await;
     take(&browser, "requests").await;
     load.abort();

@@ -4,6 +4,8 @@ use hms_harness::http::{Answer, send};
 use hms_harness::{Host, Options, guest};
 use http::Method;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 
 const SAME: (&str, &str) = ("sec-fetch-site", "same-origin");
@@ -189,6 +191,24 @@ async fn live_page_ends_with_its_session() {
     assert_eq!(ended.expect("they end"), 16);
 }
 
+/// Signs in from this address. The head of the answer.
+async fn login_from(host: &Host, address: [u8; 4], token: &str) -> String {
+    let authority = host.admin_url().trim_start_matches("http://");
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((address, 0).into()).unwrap();
+    let mut stream = socket.connect(authority.parse().unwrap()).await.unwrap();
+    let body = format!("token={token}");
+    let request = format!(
+        "POST /ui/login HTTP/1.1\r\nHost: {authority}\r\nSec-Fetch-Site: same-origin\r\n\
+         Connection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.lines().next().unwrap().to_owned()
+}
+
 #[tokio::test]
 async fn wrong_tokens_are_bounded_and_nobody_who_is_in_notices() {
     let host = Host::with_open_windows(&[]).await;
@@ -204,6 +224,9 @@ async fn wrong_tokens_are_bounded_and_nobody_who_is_in_notices() {
     );
     let page = ask(&host, Method::GET, "/ui/", &[("cookie", &id)]).await;
     assert_eq!(page.status, 200);
+    // Nor does an operator at another address.
+    let in_ = login_from(&host, [127, 0, 0, 2], &token(&host)).await;
+    assert!(in_.contains(" 303 "), "{in_}");
 }
 
 #[tokio::test]

@@ -83,6 +83,14 @@ async fn route_is_managed_by_the_admin_api_and_a_bad_one_changes_nothing() {
     let claimed = put("elsewhere", good.clone()).await;
     assert_eq!(claimed.status, 409);
     assert!(claimed.text().contains("there.yaml"), "{}", claimed.text());
+    // A dry run says the same, and writes nothing.
+    let other = good.replace("/there", "/elsewhere");
+    for (text, status) in [(&good, 409), (&"upstraem: x\n".into(), 422), (&other, 204)] {
+        let tried = put("elsewhere?dry-run=true", text.clone()).await;
+        assert_eq!(tried.status, status, "{}", tried.text());
+    }
+    assert_eq!(put("elsewhere?dryrun=true", other).await.status, 400);
+    assert_eq!(host.get("/elsewhere").await.problem(), "no-route");
     assert_eq!(host.get("/there").await.status, 200);
     assert!(!host.routes().join("elsewhere.yaml").exists());
 

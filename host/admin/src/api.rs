@@ -18,6 +18,7 @@ use hms_grants::GrantsFolder;
 use hms_windows::{Registry, WindowName};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use parking_lot::{Mutex, MutexGuard};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tokio_util::sync::CancellationToken;
@@ -119,12 +120,13 @@ impl AdminApi for Admin {
 }
 
 impl Admin {
-    /// Answers one request, which is `claimed` for its sender once it has presented the token.
+    /// Answers one request of `client`, which is `claimed` for it once it has presented the token.
     ///
     /// The future may be dropped at any time: a change that it has begun continues.
     pub(super) async fn answer(
         self: &Arc<Self>,
         request: Request<Body>,
+        client: IpAddr,
         claimed: &mut Claimed,
     ) -> Response<Body> {
         let path = request.uri().path().to_owned();
@@ -132,7 +134,7 @@ impl Admin {
             return response;
         }
         if Dashboard::has(&path) {
-            return self.of_dashboard(request, claimed).await;
+            return self.of_dashboard(request, client, claimed).await;
         }
         if !self.authorised(request.headers()).await {
             let detail = "the admin API requires `Authorization: Bearer TOKEN` with the token in DATA/admin.token";
@@ -150,9 +152,10 @@ impl Admin {
     async fn of_dashboard(
         self: &Arc<Self>,
         request: Request<Body>,
+        client: IpAddr,
         claimed: &mut Claimed,
     ) -> Response<Body> {
-        match self.dashboard.enter(self.clone(), request).await {
+        match self.dashboard.enter(self.clone(), request, client).await {
             Entered::Answered(answer) => answer,
             Entered::Api(request) => self.proven(request, claimed).await,
             Entered::Page(wanted) => match claimed.prove(wanted.is_live()) {
@@ -255,7 +258,11 @@ impl Admin {
             ["routes"] => reply::method_not_allowed("GET"),
             ["routes", name] => match *request.method() {
                 Method::GET => routes::show(&self.gateway, name),
-                Method::PUT => routes::put(tasks, &self.gateway, name, request.into_body()).await,
+                Method::PUT => {
+                    let (head, body) = request.into_parts();
+                    let query = head.uri.query().unwrap_or_default();
+                    routes::put(tasks, &self.gateway, name, query, body).await
+                }
                 Method::DELETE => routes::remove(tasks, &self.gateway, name).await,
                 _ => reply::method_not_allowed("GET, PUT, DELETE"),
             },
@@ -357,7 +364,10 @@ impl Admin {
         match rest {
             [] if method == Method::GET => store::keys(&self.windows, name, query).await,
             ["value"] if method == Method::GET => store::value(&self.windows, name, query).await,
-            [] | ["value"] => reply::method_not_allowed("GET"),
+            ["buckets"] if method == Method::GET => {
+                store::buckets(&self.windows, name, query).await
+            }
+            [] | ["value" | "buckets"] => reply::method_not_allowed("GET"),
             _ => not_found(),
         }
     }
@@ -464,7 +474,7 @@ fn gives(method: &Method, segments: &[&str], query: &str) -> bool {
 fn not_found() -> Response<Body> {
     let detail = "not found; the paths of the admin API are /windows, /windows/NAME, \
                   /windows/NAME/start|stop|rollback|canary|promote|abort|log|limits|grants|events|store, \
-                  /windows/NAME/store/value, \
+                  /windows/NAME/store/value|buckets, \
                   /windows/NAME/events/SEQUENCE, /windows/NAME/subscriptions/SUB, \
                   /windows/NAME/subscriptions/SUB/pause|resume|replay|parked, \
                   /windows/NAME/subscriptions/SUB/parked/retry|EVENT, \

@@ -52,7 +52,7 @@ pub(super) fn show(grants: &GrantsFolder, windows: &Registry, name: &WindowName)
     }
 }
 
-/// `PUT /windows/NAME/grants?yes=true`.
+/// `PUT /windows/NAME/grants?yes=true&dry-run=true`.
 pub(super) async fn put(
     tasks: &Tasks,
     grants: &Arc<GrantsFolder>,
@@ -61,15 +61,28 @@ pub(super) async fn put(
     query: &str,
     body: Body,
 ) -> Response<Body> {
-    let consent = Query::read(query, &["yes"]).and_then(|query| query.parsed::<Consent>("yes"));
-    let consent = match consent {
-        Ok(consent) => consent.unwrap_or_default(),
+    let parameters = Query::read(query, &["yes", "dry-run"]).and_then(|query| {
+        let consent = query.parsed::<Consent>("yes")?.unwrap_or_default();
+        Ok((
+            consent,
+            query.parsed::<bool>("dry-run")?.unwrap_or_default(),
+        ))
+    });
+    let (consent, dry) = match parameters {
+        Ok(parameters) => parameters,
         Err(error) => return reply::change_error(&error),
     };
     let text = match manifests::text(&KIND, body).await {
         Ok(text) => text,
         Err(refusal) => return refusal,
     };
+    if dry {
+        let files = grants.files().clone();
+        let tried = in_time(grants.files().dir(), move || {
+            files.try_put(name.as_str(), &text)
+        });
+        return manifests::tried(&KIND, tried.await);
+    }
     let (files, of, sent) = (grants.files().clone(), name.clone(), text.clone());
     let read = in_time(grants.files().dir(), move || {
         files.parse(of.as_str(), &sent)

@@ -48,6 +48,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -103,17 +104,23 @@ pub async fn serve(listeners: Vec<TcpListener>, admin: Arc<Admin>, shutdown: Can
     loop {
         let next = async {
             let (stream, peer) = listeners.accept().await?;
-            let permit = limit.take(Holder::of(peer.ip())).await;
-            Ok::<_, std::io::Error>(permit.map(|permit| (permit, stream)))
+            let holder = Holder::of(peer.ip());
+            let client = match holder {
+                Holder::Address(address) => address,
+                Holder::Proxy => peer.ip(),
+            };
+            let permit = limit.take(holder).await;
+            Ok::<_, std::io::Error>(permit.map(|permit| (permit, stream, client)))
         };
         let accepted = tokio::select! {
             accepted = next => accepted,
             () = shutdown.cancelled() => break,
         };
         match accepted {
-            Ok(Some((permit, stream))) => {
+            Ok(Some((permit, stream, client))) => {
                 let (admin, rooms) = (admin.clone(), rooms.clone());
-                tracker.spawn(connection(permit, stream, admin, rooms, shutdown.clone()));
+                let shutdown = shutdown.clone();
+                tracker.spawn(connection(permit, stream, client, admin, rooms, shutdown));
             }
             Ok(None) => {}
             Err(error) => {
@@ -130,6 +137,7 @@ pub async fn serve(listeners: Vec<TcpListener>, admin: Arc<Admin>, shutdown: Can
 async fn connection(
     permit: ConnectionPermit,
     stream: TcpStream,
+    client: IpAddr,
     admin: Arc<Admin>,
     rooms: Rooms,
     shutdown: CancellationToken,
@@ -152,7 +160,7 @@ async fn connection(
                 return std::future::pending().await;
             };
             let mut claimed = Claimed::new(at_work, rooms);
-            let mut answer = admin.answer(request, &mut claimed).await;
+            let mut answer = admin.answer(request, client, &mut claimed).await;
             let (name, value) = MARK;
             answer.headers_mut().insert(name, value);
             Ok::<_, Infallible>(answer.map(|inner| Guarded::new(inner, claimed)))

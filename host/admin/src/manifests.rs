@@ -2,7 +2,7 @@
 
 use super::reply;
 use super::whole::whole;
-use hms_core::body::Body;
+use hms_core::body::{self, Body};
 use hms_disk::files::{is_full_disk, utf8};
 use hms_manifest::{EditError, Fault, MAX_MANIFEST_BYTES, Words};
 use http::{Response, StatusCode};
@@ -27,6 +27,18 @@ pub(super) async fn text(kind: &Kind, body: Body) -> Result<String, Response<Bod
     })?;
     let refused = |why: &str| refuse(kind, &EditError::Refused(vec![Fault::whole(why)]));
     utf8(bytes).map_err(refused)
+}
+
+/// The answer to a dry run: 204, or what the edit would be refused for.
+pub(super) fn tried(kind: &Kind, outcome: Result<(), EditError>) -> Response<Body> {
+    match outcome {
+        Ok(()) => {
+            let mut answer = Response::new(body::empty());
+            *answer.status_mut() = StatusCode::NO_CONTENT;
+            answer
+        }
+        Err(error) => refuse(kind, &error),
+    }
 }
 
 /// All faults, each with its line.

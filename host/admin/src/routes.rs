@@ -2,6 +2,7 @@
 //! is written.
 
 use super::manifests::{self, Kind, refuse};
+use super::query::Query;
 use super::reply;
 use super::tasks::Tasks;
 use hms_api::{RemovedRoute, RouteDetail, RouteList};
@@ -37,16 +38,26 @@ pub(super) fn show(gateway: &Gateway, name: &str) -> Response<Body> {
     }
 }
 
+/// `PUT /routes/NAME?dry-run=true`.
 pub(super) async fn put(
     tasks: &Tasks,
     gateway: &Arc<Gateway>,
     name: &str,
+    query: &str,
     body: Body,
 ) -> Response<Body> {
+    let dry = Query::read(query, &["dry-run"]).and_then(|query| query.parsed::<bool>("dry-run"));
+    let dry = match dry {
+        Ok(dry) => dry.unwrap_or(false),
+        Err(error) => return reply::change_error(&error),
+    };
     let text = match manifests::text(&KIND, body).await {
         Ok(text) => text,
         Err(refusal) => return refusal,
     };
+    if dry {
+        return manifests::tried(&KIND, gateway.try_route(name.to_owned(), text).await);
+    }
     let (gateway, name) = (gateway.clone(), name.to_owned());
     let change = async move {
         match gateway.put_route(name, text).await {

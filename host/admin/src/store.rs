@@ -1,12 +1,13 @@
-//! What a window keeps in its store, for operators to look at: the keys of a bucket, and one value.
+//! What a window keeps in its store, for operators to look at: the buckets, the keys of one, and one
+//! value.
 
 use super::query::Query;
 use super::reply;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hms_api::{StoreKeys, StoreValue};
+use hms_api::{StoreBuckets, StoreKeys, StoreValue};
 use hms_core::body::Body;
-use hms_store::{Store, StoreError};
+use hms_store::{Page, Store, StoreError};
 use hms_windows::{ChangeError, Registry, WindowName};
 use http::{Response, StatusCode};
 use std::sync::Arc;
@@ -51,6 +52,41 @@ pub(super) async fn keys(
         Ok(page) => {
             let (keys, more) = (page.keys, page.more);
             reply::json(StatusCode::OK, &StoreKeys { keys, more, ..none })
+        }
+        Err(error) => refuse(&error),
+    }
+}
+
+/// `GET /windows/NAME/store/buckets?after=NAME&limit=N`.
+pub(super) async fn buckets(
+    windows: &Arc<Registry>,
+    name: &WindowName,
+    query: &str,
+) -> Response<Body> {
+    let asked = Query::read(query, &["after", "limit"]).and_then(|query| {
+        let limit = query.parsed::<u64>("limit")?.unwrap_or(PAGE);
+        Ok((query, limit.clamp(1, MAX_PAGE)))
+    });
+    let (query, limit) = match asked {
+        Ok(asked) => asked,
+        Err(error) => return reply::change_error(&error),
+    };
+    let store = match open(windows, name).await {
+        Ok(store) => store,
+        Err(refusal) => return refusal,
+    };
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let page = match store {
+        Some(store) => store.buckets(query.text("after"), limit).await,
+        None => Ok(Page {
+            keys: Vec::new(),
+            more: false,
+        }),
+    };
+    match page {
+        Ok(Page { keys, more }) => {
+            let buckets = keys;
+            reply::json(StatusCode::OK, &StoreBuckets { buckets, more })
         }
         Err(error) => refuse(&error),
     }

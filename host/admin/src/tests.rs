@@ -16,12 +16,14 @@ use http::{Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const ROUTE: &str = "uri: /r/**\nupstream: http://hms-svc-w\n";
@@ -143,7 +145,7 @@ impl Fixture {
             .unwrap();
         let at_work = Activity::new().begin_unproven().unwrap();
         let mut claimed = Claimed::new(at_work, Rooms::default());
-        let mut answer = Box::pin(self.admin.answer(request, &mut claimed));
+        let mut answer = Box::pin(self.admin.answer(request, CLIENT, &mut claimed));
         let answered = poll_fn(|cx| match answer.as_mut().poll(cx) {
             Poll::Ready(answer) => Poll::Ready(Some(answer.status())),
             Poll::Pending if polls <= 1 => Poll::Ready(None),
@@ -265,7 +267,7 @@ async fn page_has_every_request_of_the_api_and_no_other() {
             .unwrap();
         let at_work = Activity::new().begin_unproven().unwrap();
         let mut claimed = Claimed::new(at_work, Rooms::default());
-        fixture.admin.answer(request, &mut claimed).await
+        fixture.admin.answer(request, CLIENT, &mut claimed).await
     };
     for (path, methods) in &documented {
         let refused = answer(&path.replace("NAME", "w")).await;

@@ -49,7 +49,7 @@ pub use requests::{RequestList, RequestTrace, SpanTrace, TraceKind};
 pub use routes::{
     HostField, LiveRoute, PathRule, RemovedRoute, RouteDetail, RouteList, RouteStatus, TargetStatus,
 };
-pub use store::{StoreKeys, StoreValue};
+pub use store::{StoreBuckets, StoreKeys, StoreValue};
 pub use windows::{
     CanaryStatus, ChangedWindow, DeliveriesStatus, DrainStatus, LeftFile, LogLine, LogLines,
     Release, RemovedWindow, SideStatus, StoreFate, Unsaved, WindowDetail, WindowList, WindowState,

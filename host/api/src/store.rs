@@ -13,6 +13,15 @@ pub struct StoreKeys {
     pub more: bool,
 }
 
+/// The answer to `GET /windows/NAME/store/buckets`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreBuckets {
+    /// Those that hold a key, in the order of their bytes.
+    pub buckets: Vec<String>,
+    /// Whether more buckets follow the last of these.
+    pub more: bool,
+}
+
 /// The answer to `GET /windows/NAME/store/value`: one value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreValue {

@@ -16,7 +16,7 @@ fn round_trip<T: DeserializeOwned + Serialize>(text: &str) -> Result<Value, serd
 }
 
 /// Everything that goes over the API. What is inside of these is shown in their examples.
-const TYPES: [(&str, RoundTrip); 38] = [
+const TYPES: [(&str, RoundTrip); 39] = [
     (
         "Changed<ChangedSubscription>",
         round_trip::<Changed<ChangedSubscription>>,
@@ -67,6 +67,7 @@ const TYPES: [(&str, RoundTrip); 38] = [
     ("RouteList", round_trip::<RouteList>),
     ("ScheduleList", round_trip::<ScheduleList>),
     ("ShownLimits", round_trip::<ShownLimits>),
+    ("StoreBuckets", round_trip::<StoreBuckets>),
     ("StoreKeys", round_trip::<StoreKeys>),
     ("StoreValue", round_trip::<StoreValue>),
     ("SubscriptionList", round_trip::<SubscriptionList>),

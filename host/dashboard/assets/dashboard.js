@@ -34,11 +34,11 @@
   }
 
   // The status and JSON of an answer of the admin API; throws what it refuses.
-  async function ask(method, path, body, type) {
+  async function ask(method, path, body, type, signal) {
     const headers = type ? { "content-type": type } : {};
     let answer;
     try {
-      answer = await fetch(`/ui/api${path}`, { method, body, headers });
+      answer = await fetch(`/ui/api${path}`, { method, body, headers, signal });
     } catch {
       throw new Error("The host cannot be reached.");
     }
@@ -63,19 +63,80 @@
     banner.append(link);
   }
 
+  const live = find("#live");
+
+  function warn(text) {
+    if (!banner) return;
+    banner.hidden = !text;
+    banner.textContent = text;
+  }
+
+  // The live part connects once the tab is seen: a browser has six connections to a host, and one
+  // that is open in a tab that nobody looks at keeps others from loading at all. From then on the
+  // extension closes and opens it as the tab is hidden and seen.
+  let isFollowing = false;
+
+  function follow() {
+    if (isFollowing || document.hidden) return;
+    isFollowing = true;
+    const from = live.getAttribute("hx-sse:connect");
+    htmx.ajax("GET", from, { source: live, timeout: htmx.config.defaultTimeout });
+  }
+
+  if (live?.hasAttribute("hx-sse:connect")) {
+    window.addEventListener("load", follow);
+    document.addEventListener("visibilitychange", follow);
+  }
+
+  // The first connection is tried again here, later ones by the extension.
+  const again = () => setTimeout(() => { isFollowing = false; follow(); }, 5000);
+
+  document.addEventListener("htmx:response:error", (event) => {
+    const { status } = event.detail.ctx.response;
+    if (status === 401) return signedOut();
+    warn(status === 503
+      ? "This page does not follow the host: as many pages do that as may. Close one; it is tried again."
+      : `This page does not follow the host: it answered with ${status}. It is tried again.`);
+    again();
+  });
+  document.addEventListener("htmx:error", () => {
+    warn("The host cannot be reached. What is shown may be old; it is tried again.");
+    again();
+  });
   document.addEventListener("htmx:sse:error", (event) => {
     if (event.detail.status === 401) return signedOut();
-    if (!banner) return;
-    banner.hidden = false;
-    banner.textContent = "The host cannot be reached. What is shown may be old; it is tried again.";
+    warn("The host cannot be reached. What is shown may be old; it is tried again.");
   });
-  document.addEventListener("htmx:sse:after:connection", () => { if (banner) banner.hidden = true; });
-  find("#live")?.addEventListener("fault", (event) => {
+  document.addEventListener("htmx:sse:after:connection", () => warn(""));
+  live?.addEventListener("fault", (event) => {
     const fault = JSON.parse(event.detail.data);
-    if (!banner) return;
-    banner.hidden = !fault;
-    banner.textContent = fault ? `What is shown may be old: ${fault}` : "";
+    warn(fault ? `What is shown may be old: ${fault}` : "");
   });
+
+  // --- A page that stands still when it is told to.
+
+  const pause = find("[data-pause]");
+  if (pause) {
+    const state = find("[data-pause-state]");
+    const isPaused = () => pause.getAttribute("aria-pressed") === "true";
+    let held = null;
+    live.addEventListener("htmx:sse:before:message", (event) => {
+      const { event: name, data } = event.detail.message;
+      if (!isPaused() || name) return;
+      event.preventDefault();
+      held = data;
+      state.textContent = "Paused: there is news";
+    });
+    pause.addEventListener("click", () => {
+      pause.setAttribute("aria-pressed", String(!isPaused()));
+      pause.textContent = isPaused() ? "Go on" : "Pause";
+      state.textContent = isPaused() ? "Paused" : "";
+      if (!isPaused() && held != null) {
+        htmx.swap({ text: held, sourceElement: live, target: live, swap: "innerMorph" });
+        held = null;
+      }
+    });
+  }
 
   // --- Forms that ask the admin API.
 
@@ -192,6 +253,8 @@
     const place = find("[data-faults]", form);
     const text = find("textarea", form);
     if (!place || !text) return;
+    form.faulty = new Set(faults.map((fault) => fault.line));
+    numberLines(form);
     const list = make("ul", null, "faults");
     for (const fault of faults) {
       const button = make("button", `line ${fault.line}, column ${fault.column}: ${fault.reason}`);
@@ -208,6 +271,62 @@
       list.append(item);
     }
     place.replaceChildren(...(faults.length ? [list] : []));
+  }
+
+  // --- Editors: numbered lines, and faults while one types.
+
+  // Between the last key and a look. 400 ms: a pause in typing.
+  const CHECK_AFTER_MS = 400;
+
+  function numberLines(form) {
+    const [text, lines] = [find("textarea", form), find("[data-lines]", form)];
+    if (!lines) return;
+    const count = text.value.split("\n").length;
+    lines.replaceChildren(...Array.from({ length: count }, (_, at) => {
+      return make("span", String(at + 1), form.faulty?.has(at + 1) ? "faulty" : "");
+    }));
+    lines.scrollTop = text.scrollTop;
+  }
+
+  // Asks what is wrong with the text as it is now. What was asked before is of no interest any more.
+  async function check(form) {
+    const state = find("[data-checked]", form);
+    form.asked?.abort();
+    const asked = new AbortController();
+    form.asked = asked;
+    const [path, body, type] = request(form);
+    const named = path.endsWith("/") ? `${path}unnamed` : path;
+    try {
+      await ask("PUT", `${named}?dry-run=true`, body, type, asked.signal);
+      if (form.asked !== asked) return;
+      showFaults(form, []);
+      say(state, "Nothing is wrong with it.", "good");
+    } catch (error) {
+      if (form.asked !== asked || asked.signal.aborted) return;
+      const faults = error.faults || [];
+      showFaults(form, faults);
+      const many = faults.length === 1 ? "1 fault" : `${faults.length} faults`;
+      say(state, faults.length ? `${many}: it would be refused.` : error.message, "bad");
+    }
+  }
+
+  for (const form of all("form[data-check]")) {
+    const text = find("textarea", form);
+    let waits;
+    text.addEventListener("input", () => {
+      numberLines(form);
+      clearTimeout(waits);
+      waits = setTimeout(check, CHECK_AFTER_MS, form);
+    });
+    form.addEventListener("submit", () => {
+      clearTimeout(waits);
+      form.asked?.abort();
+      form.asked = null;
+      say(find("[data-checked]", form), "");
+    });
+    text.addEventListener("scroll", () => { find("[data-lines]", form).scrollTop = text.scrollTop; });
+    numberLines(form);
+    if (text.value.trim()) check(form);
   }
 
   // Two inputs for one value, such as a slider and a number.
@@ -378,11 +497,11 @@
   const MAX_LINES = 2000;
   const log = find("[data-log]");
   if (log) {
-    const pause = find("[data-log-pause]");
+    const pauseLog = find("[data-log-pause]");
     const filter = find("[data-log-filter]");
     const count = find("[data-log-count]");
     let held = [];
-    const isPaused = () => pause.getAttribute("aria-pressed") === "true";
+    const isPaused = () => pauseLog.getAttribute("aria-pressed") === "true";
     const fits = (line) => line.textContent.toLowerCase().includes(filter.value.toLowerCase());
 
     const draw = (line) => {
@@ -404,16 +523,16 @@
     const showCount = () => {
       count.textContent = isPaused() ? `Paused: ${held.length} new lines` : "";
     };
-    find("#live").addEventListener("log", (event) => {
+    live.addEventListener("log", (event) => {
       const { first, lines } = JSON.parse(event.detail.data);
       if (first && !isPaused()) log.replaceChildren();
       if (isPaused()) held = held.concat(first && log.childElementCount ? [] : lines).slice(-MAX_LINES);
       else append(lines);
       showCount();
     });
-    pause.addEventListener("click", () => {
-      pause.setAttribute("aria-pressed", String(!isPaused()));
-      pause.textContent = isPaused() ? "Go on" : "Pause";
+    pauseLog.addEventListener("click", () => {
+      pauseLog.setAttribute("aria-pressed", String(!isPaused()));
+      pauseLog.textContent = isPaused() ? "Go on" : "Pause";
       if (!isPaused()) append(held.splice(0));
       showCount();
     });
@@ -458,6 +577,7 @@
     const kept = [];
     const drawn = [];
     const clock = (at) => new Date(at * 1000).toISOString().slice(11, 16);
+    const second = (at) => new Date(at * 1000).toISOString().slice(11, 19);
 
     const kinds = {
       rate: [["Requests/s", "--strong", (point) => point.rate], ["Errors/s", "--bad", (point) => point.failures]],
@@ -474,8 +594,8 @@
         }));
         const options = {
           width: place.clientWidth, height: 200, tzDate: (at) => uPlot.tzDate(new Date(at * 1000), "Etc/UTC"),
-          series: [{ label: "UTC", value: (_, at) => (at == null ? "–" : new Date(at * 1000).toISOString().slice(11, 19)) }, ...series],
-          axes: [{ ...axis, size: 32, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 60 }],
+          series: [{ label: "UTC", value: (_, at) => (at == null ? "–" : second(at)) }, ...series],
+          axes: [{ ...axis, size: 32, space: 70, values: (_, ticks, at, space, step) => ticks.map(step < 60 ? second : clock) }, { ...axis, size: 60 }],
           scales: { y: { range: (_, low, high) => [0, Math.max(high || 0, 1)] } }, cursor: { drag: { x: false, y: false } },
         };
         const plot = new uPlot(options, dataOf(place.dataset.plot), place);
@@ -509,7 +629,7 @@
       find("[data-plot-table] tbody", plots).replaceChildren(...lines);
     };
 
-    find("#live").addEventListener("series", (event) => {
+    live.addEventListener("series", (event) => {
       const { first, points } = JSON.parse(event.detail.data);
       if (first) kept.length = 0;
       kept.push(...points);

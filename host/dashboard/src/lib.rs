@@ -38,6 +38,7 @@ use pages::Page;
 use series::AllSeries;
 use session::{Attempts, Sessions};
 use sha2::{Digest, Sha256};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use subtle::ConstantTimeEq;
@@ -126,8 +127,14 @@ impl Dashboard {
         let _ = shutdown.run_until_cancelled(sampling).await;
     }
 
-    /// Decides what `request` comes to. Everything that needs no session is answered here.
-    pub async fn enter(&self, api: Arc<dyn AdminApi>, request: Request<Body>) -> Entered {
+    /// Decides what `request` comes to. Everything that needs no session is answered here. Wrong
+    /// tokens are counted for `client`: of IPv6 its network, because one client has many addresses.
+    pub async fn enter(
+        &self,
+        api: Arc<dyn AdminApi>,
+        request: Request<Body>,
+        client: IpAddr,
+    ) -> Entered {
         if let Err(refusal) = self.hosts.check(request.headers(), request.uri()) {
             return Entered::Answered(*refusal);
         }
@@ -151,7 +158,7 @@ impl Dashboard {
         match &*path {
             "/ui/login" if get => return Entered::Answered(pages::login(None)),
             "/ui/login" if post => {
-                return Entered::Answered(self.login(request, credential).await);
+                return Entered::Answered(self.login(request, credential, client).await);
             }
             "/ui/logout" if post => {
                 self.sessions.end(self.shown(request.headers()));
@@ -216,11 +223,16 @@ impl Dashboard {
             .map(|(_, value)| value)
     }
 
-    async fn login(&self, request: Request<Body>, credential: [u8; 32]) -> Response<Body> {
+    async fn login(
+        &self,
+        request: Request<Body>,
+        credential: [u8; 32],
+        client: IpAddr,
+    ) -> Response<Body> {
         // The browser says by which scheme it has asked, whatever proxies are in between.
         let origin = request.headers().get(http::header::ORIGIN);
         let secure = origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
-        if let Err(wait) = self.attempts.begin() {
+        if let Err(wait) = self.attempts.begin(client) {
             return pages::login(Some(&session::too_many(wait)));
         }
         let Some(body) = api::whole(request.into_body(), MAX_LOGIN_BYTES).await else {
@@ -233,15 +245,15 @@ impl Dashboard {
             None => [0; 32],
         };
         if !bool::from(given.ct_eq(&credential)) {
-            tracing::warn!("dashboard: somebody gave a wrong token");
+            tracing::warn!(%client, "dashboard: somebody gave a wrong token");
             let why =
                 "That is not the admin token. It is in the file admin.token in the data folder.";
             return pages::login(Some(why));
         }
-        self.attempts.was_right();
+        self.attempts.was_right(client);
         match self.sessions.begin(credential) {
             Ok(id) => {
-                tracing::info!("dashboard: somebody signed in");
+                tracing::info!(%client, "dashboard: somebody signed in");
                 let life = session::LIFE.as_secs();
                 self.with_cookie(reply::see_other("/ui/"), &id, life, secure)
             }

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Duration;
 use subtle::{Choice, ConstantTimeEq};
 use tokio::time::Instant;
@@ -15,9 +16,13 @@ pub(crate) const LIFE: Duration = Duration::from_secs(12 * 60 * 60);
 /// Sessions at once. 32: operators and their browsers; the oldest gives way.
 const MAX_SESSIONS: usize = 32;
 
-/// Wrong tokens in a minute, of everybody together. 10: people mistype, and a token cannot be
-/// guessed anyway. Those who are signed in, and the admin API, do not notice.
+/// Wrong tokens in a minute from one address. 10: people mistype, and a token cannot be guessed
+/// anyway. Those who are signed in, and the admin API, do not notice.
 const MAX_WRONG: usize = 10;
+
+/// The same from all addresses together, and so how many are remembered. 1000: it takes a hundred
+/// addresses to keep others out.
+const MAX_WRONG_OF_ALL: usize = 1000;
 const WRONG_PERIOD: Duration = Duration::from_secs(60);
 
 struct Session {
@@ -93,34 +98,45 @@ impl Sessions {
     }
 }
 
-/// Wrong tokens of late. Each attempt counts as wrong until it was right, so that many at once are
-/// bounded too.
+/// Wrong tokens of late: when, and from which address. Each attempt counts as wrong until it was
+/// right, so that many at once are bounded too.
 #[derive(Default)]
-pub(crate) struct Attempts(Mutex<VecDeque<Instant>>);
+pub(crate) struct Attempts(Mutex<VecDeque<(Instant, IpAddr)>>);
 
 impl Attempts {
-    /// Begins an attempt.
+    /// Begins an attempt from this address.
     ///
     /// # Errors
-    /// How long there will be none.
-    pub(crate) fn begin(&self) -> Result<(), Duration> {
+    /// How long there will be none from there.
+    pub(crate) fn begin(&self, from: IpAddr) -> Result<(), Duration> {
         let now = Instant::now();
         let mut all = self.0.lock();
-        all.retain(|at| now.duration_since(*at) < WRONG_PERIOD);
-        match all.front() {
-            Some(oldest) if all.len() >= MAX_WRONG => {
-                Err(WRONG_PERIOD.saturating_sub(now.duration_since(*oldest)))
-            }
-            _ => {
-                all.push_back(now);
+        all.retain(|(at, _)| now.duration_since(*at) < WRONG_PERIOD);
+        let own: Vec<Instant> = all
+            .iter()
+            .filter(|(_, other)| *other == from)
+            .map(|(at, _)| *at)
+            .collect();
+        let ends = match (own.len() >= MAX_WRONG, all.len() >= MAX_WRONG_OF_ALL) {
+            (true, _) => own.first().copied(),
+            (false, true) => all.front().map(|(at, _)| *at),
+            (false, false) => None,
+        };
+        match ends {
+            Some(oldest) => Err(WRONG_PERIOD.saturating_sub(now.duration_since(oldest))),
+            None => {
+                all.push_back((now, from));
                 Ok(())
             }
         }
     }
 
-    /// The last attempt was right.
-    pub(crate) fn was_right(&self) {
-        self.0.lock().pop_back();
+    /// The last attempt from this address was right.
+    pub(crate) fn was_right(&self, from: IpAddr) {
+        let mut all = self.0.lock();
+        if let Some(last) = all.iter().rposition(|(_, other)| *other == from) {
+            all.remove(last);
+        }
     }
 }
 
@@ -171,15 +187,42 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn wrong_tokens_are_bounded_and_right_ones_are_not_counted() {
         let attempts = Attempts::default();
+        let stranger = address(1);
         for _ in 0..100 {
-            attempts.begin().unwrap();
-            attempts.was_right();
+            attempts.begin(stranger).unwrap();
+            attempts.was_right(stranger);
         }
         for _ in 0..MAX_WRONG {
-            attempts.begin().unwrap();
+            attempts.begin(stranger).unwrap();
         }
-        assert_eq!(attempts.begin(), Err(WRONG_PERIOD));
+        assert_eq!(attempts.begin(stranger), Err(WRONG_PERIOD));
         tokio::time::advance(WRONG_PERIOD).await;
-        assert_eq!(attempts.begin(), Ok(()));
+        assert_eq!(attempts.begin(stranger), Ok(()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn wrong_tokens_from_one_address_keep_nobody_else_out() {
+        let attempts = Attempts::default();
+        let (stranger, operator) = (address(1), address(2));
+        while attempts.begin(stranger).is_ok() {}
+        for _ in 0..100 {
+            attempts.begin(operator).unwrap();
+            attempts.was_right(operator);
+        }
+        // What was right of one is not taken from another.
+        assert!(attempts.begin(stranger).is_err());
+        for number in 3.. {
+            if attempts.begin(address(number)).is_err() {
+                break;
+            }
+        }
+        assert_eq!(attempts.0.lock().len(), MAX_WRONG_OF_ALL);
+        assert_eq!(attempts.begin(operator), Err(WRONG_PERIOD));
+        tokio::time::advance(WRONG_PERIOD).await;
+        assert_eq!(attempts.begin(operator), Ok(()));
+    }
+
+    fn address(number: u32) -> IpAddr {
+        IpAddr::from(number.to_be_bytes())
     }
 }

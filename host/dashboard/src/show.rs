@@ -50,6 +50,7 @@ pub(crate) fn ms(ms: Option<f32>) -> String {
         None => NONE.into(),
         Some(ms) if ms >= 1000.0 => format!("{:.2} s", ms / 1000.0),
         Some(ms) if ms >= 10.0 => format!("{ms:.0} ms"),
+        Some(ms) if ms < 0.095 => format!("{ms:.2} ms"),
         Some(ms) => format!("{ms:.1} ms"),
     }
 }
@@ -97,6 +98,7 @@ mod tests {
         assert_eq!(share(0.0, 0.0), NONE);
         assert_eq!(share(1.0, 4.0), "25.0 %");
         assert_eq!(ms(Some(1.23)), "1.2 ms");
+        assert_eq!(ms(Some(0.034)), "0.03 ms");
         assert_eq!(ms(Some(1500.0)), "1.50 s");
         assert_eq!(duration(59), "59 s");
         assert_eq!(duration(3_661), "1 h 1 min");

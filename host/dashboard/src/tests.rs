@@ -6,9 +6,11 @@ use futures_util::future::BoxFuture;
 use hms_core::body::{self, Body};
 use http::{Request, Response, StatusCode, header};
 use sha2::{Digest, Sha256};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
+const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 const TOKEN: &str = "the-admin-token-of-this-test-alone";
 
 /// Answers what a window named after markup would make it answer.
@@ -66,7 +68,7 @@ impl Signed {
             .header(header::ORIGIN, "https://127.0.0.1:9001")
             .body(body::full(format!("token={TOKEN}")))
             .unwrap();
-        let Entered::Answered(answer) = dashboard.enter(Arc::new(Fake), form).await else {
+        let Entered::Answered(answer) = dashboard.enter(Arc::new(Fake), form, CLIENT).await else {
             panic!("a sign-in is answered");
         };
         let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap();
@@ -81,7 +83,7 @@ impl Signed {
     async fn get(&self, path: &str) -> Response<Body> {
         let page = request(path).header(header::COOKIE, &self.cookie);
         let page = page.body(body::empty()).unwrap();
-        match self.dashboard.enter(Arc::new(Fake), page).await {
+        match self.dashboard.enter(Arc::new(Fake), page, CLIENT).await {
             Entered::Answered(answer) => answer,
             Entered::Page(wanted) => self.dashboard.page(Arc::new(Fake), wanted).await,
             Entered::Api(request) => Response::new(body::full(request.uri().to_string())),
@@ -124,7 +126,10 @@ async fn every_page_needs_a_session_and_every_other_path_is_not_there() {
         "/ui/nothing",
     ] {
         let unsigned = request(path).body(body::empty()).unwrap();
-        let Entered::Answered(answer) = signed.dashboard.enter(Arc::new(Fake), unsigned).await
+        let Entered::Answered(answer) = signed
+            .dashboard
+            .enter(Arc::new(Fake), unsigned, CLIENT)
+            .await
         else {
             panic!("{path} needs no session");
         };

@@ -66,6 +66,16 @@ impl Gateway {
         in_time(dir, move || routes.put(&name, &text)).await
     }
 
+    /// What [`Gateway::put_route`] would refuse `text` for. Changes nothing.
+    ///
+    /// # Errors
+    /// Those of the edit.
+    pub async fn try_route(&self, name: String, text: String) -> Result<(), EditError> {
+        let manifests = self.routes.manifests();
+        let checked = manifests.clone();
+        in_time(manifests.dir(), move || checked.try_put(&name, &text)).await
+    }
+
     /// Removes the route `name` and its file. Returns why the file still exists, if it does.
     pub async fn remove_route(&self, name: String) -> Result<Option<String>, EditError> {
         let manifests = self.routes.manifests();

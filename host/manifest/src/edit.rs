@@ -1,6 +1,6 @@
 //! Changing the folder through the admin API: checked as a whole before anything is written.
 
-use super::files::parse;
+use super::files::{Files, parse};
 use super::folder::MAX_MANIFEST_BYTES;
 use super::set::LOOK_TIME;
 use super::{Fault, FileStatus, Manifest, ManifestSet, Words};
@@ -106,6 +106,32 @@ impl<M: Manifest> ManifestSet<M> {
         parse(self.check(), file, text).map_err(EditError::Refused)
     }
 
+    /// What a [`ManifestSet::put`] of `text` would be refused for, as far as the last look at the
+    /// folder shows it. Writes nothing. Blocks on the file system.
+    ///
+    /// # Errors
+    /// Those of the edit, except where the disk fails.
+    pub fn try_put(&self, name: &str, text: &str) -> Result<(), EditError> {
+        let manifest = self.parse(name, text)?;
+        let files = self.files_in_time()?;
+        let (file, _) = self.place(&files, name)?;
+        unclaimed(&files, &file, &manifest, text)
+    }
+
+    /// The file of the manifest `name`, and whether it is there already.
+    fn place(&self, files: &Files<M>, name: &str) -> Result<(String, bool), EditError> {
+        if let Some(fault) = &files.folder_fault {
+            return Err(EditError::Unreadable(fault.clone()));
+        }
+        let there = files.file_of(name);
+        let is_there = there.is_some();
+        let file = there.unwrap_or_else(|| format!("{name}.yaml"));
+        match files.has_place(&file, self.most()) {
+            true => Ok((file, is_there)),
+            false => Err(EditError::Full(self.most())),
+        }
+    }
+
     /// Checks `text` and makes it the manifest `name`; live when this returns. Whether the file is
     /// new. Blocks on the file system.
     pub fn put(&self, name: &str, text: &str) -> Result<(FileStatus<M>, bool), EditError> {
@@ -114,27 +140,12 @@ impl<M: Manifest> ManifestSet<M> {
         let mut files = self.files_in_time()?;
         // What changed on the disk meanwhile may claim the same.
         self.reload_locked(&mut files);
-        if let Some(fault) = &files.folder_fault {
-            return Err(EditError::Unreadable(fault.clone()));
-        }
-        let there = files.file_of(name);
-        let file = there.clone().unwrap_or_else(|| format!("{name}.yaml"));
-        if !files.has_place(&file, self.most()) {
-            return Err(EditError::Full(self.most()));
-        }
+        let (file, is_there) = self.place(&files, name)?;
         // What it names is relative to the folder of its file.
         if file != known {
             manifest = self.parse_as(&file, name, text)?;
         }
-        if let Some((other, claim)) = files.claimed(&file, &manifest) {
-            let reason = format!("{claim} is claimed by {other} already");
-            let line = M::line_of_claims(text);
-            return Err(EditError::Claimed(vec![Fault {
-                line,
-                column: 1,
-                reason,
-            }]));
-        }
+        unclaimed(&files, &file, &manifest, text)?;
         let path = self.dir().join(&file);
         if M::FOLDER_IS_OPTIONAL
             && let Err(error) = fs::create_dir_all(self.dir())
@@ -149,7 +160,7 @@ impl<M: Manifest> ManifestSet<M> {
         }
         let gone = || EditError::NotLive("somebody removed the file".into());
         let status = files.status_of(&file).ok_or_else(gone)?;
-        Ok((status, there.is_none()))
+        Ok((status, !is_there))
     }
 
     /// Takes the manifest `name` out, at once, and removes its file. Gives why the disk does not
@@ -177,6 +188,23 @@ impl<M: Manifest> ManifestSet<M> {
                 Ok(why)
             }
         }
+    }
+}
+
+/// That no other file has what `manifest` claims.
+fn unclaimed<M: Manifest>(
+    files: &Files<M>,
+    file: &str,
+    manifest: &M,
+    text: &str,
+) -> Result<(), EditError> {
+    match files.claimed(file, manifest) {
+        Some((other, claim)) => Err(EditError::Claimed(vec![Fault {
+            line: M::line_of_claims(text),
+            column: 1,
+            reason: format!("{claim} is claimed by {other} already"),
+        }])),
+        None => Ok(()),
     }
 }
 

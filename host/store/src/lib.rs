@@ -56,7 +56,7 @@ pub struct Entry {
     pub version: u64,
 }
 
-/// A part of a bucket's keys, in the order of their bytes.
+/// A part of a bucket's keys, or of the buckets, in the order of their bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// Sorted by their bytes.
@@ -217,6 +217,10 @@ pub trait Store: Send + Sync + 'static {
     /// most `limit` (clamped to 1 to [`StoreLimits::max_keys_per_page`]). Reads no values, however
     /// large they are. An `after` that is too long for a key is [`StoreError::KeyTooLong`].
     fn keys(&self, bucket: &str, after: Option<&str>, skip: u64, limit: usize) -> Read<Page>;
+
+    /// The buckets that hold a key, in order: those after `after`, at most `limit` (clamped to 1 to
+    /// [`StoreLimits::max_keys_per_page`]), as [`Page::keys`]. Reads one key of each.
+    fn buckets(&self, after: Option<&str>, limit: usize) -> Read<Page>;
 
     /// Does all of `ops`, in order, or none of them.
     ///

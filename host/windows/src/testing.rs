@@ -228,6 +228,14 @@ impl Store for Disk {
         Read::ready(Ok(Page { keys, more: false }))
     }
 
+    fn buckets(&self, _: Option<&str>, _: usize) -> Read<Page> {
+        let state = self.0.lock();
+        let mut keys: Vec<String> = state.entries.keys().map(|(of, _)| of.clone()).collect();
+        keys.sort();
+        keys.dedup();
+        Read::ready(Ok(Page { keys, more: false }))
+    }
+
     fn write(&self, ops: Vec<Op>) -> WriteFuture {
         let mut state = self.0.lock();
         let path = PathBuf::from("host.redb");

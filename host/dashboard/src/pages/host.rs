@@ -19,10 +19,14 @@ pub(crate) struct Host {
     p50: String,
     p99: String,
     uptime: String,
+    /// CPUs that it uses, of so many.
     cpu: String,
+    cpus: usize,
     memory: String,
-    disk: String,
-    files: String,
+    machine_memory: Option<String>,
+    /// What is used, and of how much.
+    disk: (String, String),
+    files: (String, String),
     processes: Vec<Process>,
     facts: Vec<(&'static str, String)>,
 }
@@ -63,7 +67,7 @@ pub(crate) async fn page(dashboard: &Dashboard, api: &Api) -> Result<Host, Probl
     let now = dashboard.series.host_now();
     let used = |(all, free): (u64, u64)| {
         let used = all.saturating_sub(free);
-        format!("{} of {} used", show::bytes(used), show::bytes(all))
+        (show::bytes(used), format!("of {} used", show::bytes(all)))
     };
     let own = load.processes.first().map_or(0, |own| own.resident);
     Ok(Host {
@@ -75,18 +79,19 @@ pub(crate) async fn page(dashboard: &Dashboard, api: &Api) -> Result<Host, Probl
         p50: show::ms(now.p50),
         p99: show::ms(now.p99),
         uptime: show::duration(load.uptime_s),
-        cpu: match load.cpus_used {
-            Some(used) => format!("{used:.2} of {} CPUs", load.cpus),
-            None => format!("{NONE} of {} CPUs", load.cpus),
-        },
-        memory: match load.memory {
-            Some(of) => format!("{} (machine: {})", show::bytes(own), used(of)),
-            None => show::bytes(own),
-        },
-        disk: load.disk.map_or(NONE.into(), used),
+        cpu: load
+            .cpus_used
+            .map_or(NONE.into(), |used| format!("{used:.2}")),
+        cpus: load.cpus,
+        memory: show::bytes(own),
+        machine_memory: load.memory.map(|of| {
+            let (used, of) = used(of);
+            format!("{used} {of}")
+        }),
+        disk: load.disk.map_or((NONE.into(), String::new()), used),
         files: match load.open_files {
-            Some((open, limit)) => format!("{open} of {limit}"),
-            None => NONE.into(),
+            Some((open, limit)) => (open.to_string(), format!("of {limit}")),
+            None => (NONE.into(), String::new()),
         },
         processes: processes(load),
         facts: dashboard.about.facts.clone(),

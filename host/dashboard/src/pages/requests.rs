@@ -6,8 +6,11 @@ use crate::show::{self, NONE, When};
 use askama::Template;
 use hms_api::{Problem, RequestList, RequestTrace, SpanTrace};
 
-/// Requests of a list. 700: all that the host keeps.
-const SHOWN: usize = 700;
+/// Requests of a list that is live. 100: it is sent again each second, and is a screen or two.
+const SHOWN: usize = 100;
+
+/// Requests of a whole list. 700: all that the host keeps.
+const KEPT: usize = 700;
 
 /// The width of the waterfall in its own units.
 const WIDTH: f64 = 1000.0;
@@ -21,7 +24,10 @@ pub(crate) struct Wanted {
     failed: bool,
     slow: bool,
     window: String,
+    /// In the ID of the request or of its trace.
     id: String,
+    /// Not only the latest.
+    all: bool,
 }
 
 impl Wanted {
@@ -32,6 +38,7 @@ impl Wanted {
             match &*name {
                 "failed" => wanted.failed = value == "true",
                 "slow" => wanted.slow = value == "true",
+                "all" => wanted.all = value == "true",
                 "window" if plain_name(value) => wanted.window = value.to_owned(),
                 "id" => wanted.id = value.to_owned(),
                 _ => {}
@@ -40,8 +47,32 @@ impl Wanted {
         wanted
     }
 
+    /// What the admin API is asked for. It knows nothing of parts of IDs, so those are looked for in
+    /// all that it has.
     fn query(&self) -> String {
+        let limit = match self.all || !self.id.is_empty() {
+            true => KEPT,
+            false => SHOWN + 1,
+        };
         let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("limit", &limit.to_string());
+        self.append_to(&mut query);
+        query.finish()
+    }
+
+    /// The page with the same.
+    fn page(&self, all: bool) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        self.append_to(&mut query);
+        for (name, value) in [("id", &*self.id), ("all", if all { "true" } else { "" })] {
+            if !value.is_empty() {
+                query.append_pair(name, value);
+            }
+        }
+        query.finish()
+    }
+
+    fn append_to(&self, query: &mut form_urlencoded::Serializer<'_, String>) {
         for (name, is_set) in [("failed", self.failed), ("slow", self.slow)] {
             if is_set {
                 query.append_pair(name, "true");
@@ -50,7 +81,10 @@ impl Wanted {
         if !self.window.is_empty() {
             query.append_pair("window", &self.window);
         }
-        query.finish()
+    }
+
+    fn fits(&self, request: &RequestTrace) -> bool {
+        request.request_id.contains(&self.id) || request.trace_id.contains(&self.id)
     }
 }
 
@@ -63,6 +97,10 @@ pub(crate) struct Requests {
     window: String,
     id: String,
     rows: Vec<Row>,
+    /// The query of the page with older ones, where there are some.
+    older: Option<String>,
+    /// The query of the page that follows the host, on one that does not.
+    latest: Option<String>,
 }
 
 #[derive(Template)]
@@ -82,6 +120,8 @@ shown!(Requests, Request);
 
 struct Row {
     id: String,
+    /// Which no other row has.
+    span_id: String,
     /// Whether the page of the request can be asked for.
     has_page: bool,
     kind: String,
@@ -120,6 +160,7 @@ impl Row {
         Row {
             has_page: plain_name(&request.request_id),
             id: request.request_id.clone(),
+            span_id: request.span_id.clone(),
             kind: request.kind.as_str().to_owned(),
             when: show::when(request.started),
             method: request.method.clone(),
@@ -139,17 +180,26 @@ impl Row {
 }
 
 pub(crate) async fn list(api: &Api, wanted: &Wanted) -> Result<Requests, Problem> {
-    let query = wanted.query();
-    let list: RequestList = api.get(&format!("/requests?limit={SHOWN}&{query}")).await?;
-    let fits = |request: &&RequestTrace| request.request_id.contains(&wanted.id);
+    let path = format!("/requests?{}", wanted.query());
+    let list: RequestList = api.get(&path).await?;
+    let fit = list.requests.iter().filter(|request| wanted.fits(request));
+    let mut rows: Vec<Row> = fit.map(Row::of).collect();
+    let has_older = !wanted.all && rows.len() > SHOWN;
+    if has_older {
+        rows.truncate(SHOWN);
+    }
     Ok(Requests {
-        // Not live: rows that move under the eye cannot be read.
-        frame: Frame::still("requests"),
+        frame: match wanted.all {
+            true => Frame::still("requests"),
+            false => Frame::of("requests", &format!("requests?{}", wanted.page(false))),
+        },
+        older: has_older.then(|| wanted.page(true)),
+        latest: wanted.all.then(|| wanted.page(false)),
         failed: wanted.failed,
         slow: wanted.slow,
         window: wanted.window.clone(),
         id: wanted.id.clone(),
-        rows: list.requests.iter().filter(fits).map(Row::of).collect(),
+        rows,
     })
 }
 

@@ -3,15 +3,15 @@
 use super::{Frame, shown};
 use crate::api::Api;
 use askama::Template;
-use hms_api::{Problem, StoreKeys};
+use hms_api::{Problem, StoreBuckets, StoreKeys};
 
-/// Keys of a page. 100.
+/// Keys, and buckets, of a page. 100.
 const SHOWN: usize = 100;
 
 /// Which keys are shown.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Wanted {
-    bucket: String,
+    bucket: Option<String>,
     after: String,
 }
 
@@ -20,7 +20,7 @@ impl Wanted {
         let mut wanted = Wanted::default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
             match &*name {
-                "bucket" => wanted.bucket = value.into_owned(),
+                "bucket" => wanted.bucket = Some(value.into_owned()),
                 "after" => wanted.after = value.into_owned(),
                 _ => {}
             }
@@ -36,6 +36,8 @@ pub(crate) struct Store {
     name: String,
     tab: &'static str,
     bucket: String,
+    buckets: Vec<Bucket>,
+    more_buckets: bool,
     keys: Vec<String>,
     is_first: bool,
     /// The query of the next page, if there is one.
@@ -44,15 +46,28 @@ pub(crate) struct Store {
 
 shown!(Store);
 
+struct Bucket {
+    name: String,
+    /// Of the page with its keys.
+    query: String,
+    is_shown: bool,
+}
+
+/// The keys of the bucket that is asked for, or else of the first.
 pub(crate) async fn page(api: &Api, name: &str, wanted: &Wanted) -> Result<Store, Problem> {
-    let query = |after: &str| {
+    let buckets = format!("/windows/{name}/store/buckets?limit={SHOWN}");
+    let StoreBuckets { buckets, more } = api.get(&buckets).await?;
+    let first = buckets.first().cloned().unwrap_or_default();
+    let bucket = wanted.bucket.clone().unwrap_or(first);
+    let of_bucket = |bucket: &str, after: &str| {
         let mut query = form_urlencoded::Serializer::new(String::new());
-        query.append_pair("bucket", &wanted.bucket);
+        query.append_pair("bucket", bucket);
         if !after.is_empty() {
             query.append_pair("after", after);
         }
         query.finish()
     };
+    let query = |after: &str| of_bucket(&bucket, after);
     let path = format!(
         "/windows/{name}/store?limit={SHOWN}&{}",
         query(&wanted.after)
@@ -64,6 +79,15 @@ pub(crate) async fn page(api: &Api, name: &str, wanted: &Wanted) -> Result<Store
         name: name.to_owned(),
         tab: "/store",
         next: last.map(|last| query(last)),
+        buckets: buckets
+            .into_iter()
+            .map(|name| Bucket {
+                query: of_bucket(&name, ""),
+                is_shown: name == bucket,
+                name,
+            })
+            .collect(),
+        more_buckets: more,
         bucket: list.bucket,
         keys: list.keys,
         is_first: wanted.after.is_empty(),

@@ -203,17 +203,20 @@ struct LimitRow {
     set: String,
     /// The file and line that set it over all others.
     place: Option<String>,
-    /// What the number means.
-    hint: String,
+    /// The value in words.
+    now: String,
 }
 
-/// What a limit counts, by the end of its name.
-fn hint(name: &str, value: u64) -> String {
+/// What a limit is now, in the unit that the end of its name says.
+fn in_words(name: &str, value: u64) -> String {
     match name {
-        name if name.ends_with("_bytes") => format!("bytes: {}", show::bytes(value)),
-        name if name.ends_with("_ms") => format!("milliseconds: {}", show::ms(Some(value as f32))),
-        name if name.ends_with("_s") => format!("seconds: {}", show::duration(value)),
-        _ => String::new(),
+        name if name.ends_with("_bytes") => format!("in bytes; now {}", show::bytes(value)),
+        name if name.ends_with("_ms") => {
+            format!("in milliseconds; now {}", show::ms(Some(value as f32)))
+        }
+        name if name.ends_with("_per_s") => format!("a second; now {value}"),
+        name if name.ends_with("_s") => format!("in seconds; now {}", show::duration(value)),
+        _ => format!("now {value}"),
     }
 }
 
@@ -237,7 +240,7 @@ pub(crate) async fn limits(api: &Api, name: &str) -> Result<Limits, Problem> {
             .map(u64::to_string)
             .unwrap_or_default(),
         place: place(name),
-        hint: hint(name, *value),
+        now: in_words(name, *value),
     };
     Ok(Limits {
         frame: Frame::still("windows"),

@@ -457,6 +457,19 @@ impl Folders {
     }
 }
 
+/// How this program was built, such as `release, x86_64-linux`.
+fn build() -> String {
+    let profile = match cfg!(debug_assertions) {
+        true => "debug",
+        false => "release",
+    };
+    format!(
+        "{profile}, {}-{}",
+        std::env::consts::ARCH,
+        std::env::consts::OS
+    )
+}
+
 /// What the dashboard is told about this host.
 fn about(
     settings: &Settings,
@@ -474,6 +487,7 @@ fn about(
         version: env!("CARGO_PKG_VERSION"),
         data: data.path().to_owned(),
         facts: vec![
+            ("Build", build()),
             ("Gateway", url(gateway)),
             ("Admin", url(admin)),
             ("Data folder", data.path().display().to_string()),

@@ -117,9 +117,28 @@ fn conflict_names_both_files_and_the_live_manifest_stays() {
     );
     let put = fixture.set.put("b", &manifest("x"));
     assert!(matches!(put, Err(EditError::Claimed(_))), "{put:?}");
+    let tried = fixture.set.try_put("b", &manifest("x"));
+    assert!(matches!(tried, Err(EditError::Claimed(_))), "{tried:?}");
     fixture.remove("m.yaml");
     assert_eq!(fixture.serves("x").as_deref(), Some("a.yaml"));
     assert_eq!(fixture.fault("a.yaml"), None);
+}
+
+#[test]
+fn manifest_that_is_tried_is_checked_and_not_written() {
+    let fixture = Fixture::open(&[("m.yaml", &manifest("x"))]);
+    fixture.set.try_put("m", &manifest("y")).unwrap();
+    fixture.set.try_put("new", &manifest("z")).unwrap();
+    let refused = fixture.set.try_put("m", "name: x\nsize: much\n");
+    let Err(EditError::Refused(faults)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!((faults[0].line, faults[0].column), (2, 7));
+    let name = fixture.set.try_put("../m", &manifest("x"));
+    assert!(matches!(name, Err(EditError::Name(_))), "{name:?}");
+    assert_eq!(fixture.serves("x").as_deref(), Some("m.yaml"));
+    assert_eq!(fixture.serves("z"), None);
+    assert!(!fixture.dir.path().join("new.yaml").exists());
 }
 
 #[test]

@@ -187,6 +187,12 @@ impl Store for MemoryStore {
         Read::ready(self.page(bucket, after, skip, limit))
     }
 
+    fn buckets(&self, after: Option<&str>, limit: usize) -> Read<Page> {
+        let limit = limit.clamp(1, self.limits.max_keys_per_page);
+        let checked = self.limits.check_bucket(after.unwrap_or_default());
+        Read::ready(checked.and_then(|()| Ok(self.model()?.buckets(after, limit))))
+    }
+
     fn write(&self, ops: Vec<Op>) -> WriteFuture {
         Box::pin(std::future::ready(self.done(&ops)))
     }

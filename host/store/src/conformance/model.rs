@@ -69,6 +69,18 @@ impl Model {
         Page { keys, more }
     }
 
+    /// A part of the buckets, in the order of their bytes.
+    pub fn buckets(&self, after: Option<&str>, limit: usize) -> Page {
+        let all = self.entries.keys().map(|(bucket, _)| bucket.clone());
+        let mut keys: Vec<String> = all
+            .filter(|bucket| after.is_none_or(|after| bucket.as_str() > after))
+            .collect();
+        keys.dedup();
+        let more = keys.len() > limit;
+        keys.truncate(limit);
+        Page { keys, more }
+    }
+
     /// What counts against the bound.
     pub fn bytes(&self) -> u64 {
         let cost = |((bucket, key), entry): (&(String, String), &Entry)| {

@@ -348,6 +348,15 @@ pub async fn same(store: &Arc<dyn Store>, model: &Model) {
             assert_eq!(page, Ok(model.keys(bucket, after, skip, limit)));
         }
     }
+    for (after, limit) in [
+        (None, 100),
+        (None, 1),
+        (Some(""), 1),
+        (Some(BUCKETS[0]), 100),
+    ] {
+        let page: Result<Page, _> = store.buckets(after, limit).await;
+        assert_eq!(page, Ok(model.buckets(after, limit)));
+    }
     assert_eq!(store.stats().stored_bytes, model.bytes());
     assert_eq!(store.log_state(), model.log_state());
     for (after, limit, bytes) in [(0, 1_000, usize::MAX), (model.last / 2, 2, 900)] {

@@ -174,6 +174,33 @@ impl View {
         }
         Ok((keys, false))
     }
+
+    /// Buckets in order, as in [`Store::buckets`](super::Store::buckets), and whether more follow.
+    pub(super) fn buckets(
+        &self,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<(Vec<String>, bool), Fault> {
+        // The least name behind a bucket's own: between them is nothing but its keys.
+        let behind = |bucket: &str| format!("{bucket}\0");
+        let mut from = after.map(behind).unwrap_or_default();
+        let mut buckets = Vec::new();
+        loop {
+            let first = Bound::Included((from.as_str(), ""));
+            let mut range =
+                ReadableTable::range::<(&str, &str)>(&self.heads, (first, Bound::Unbounded))?;
+            let Some(item) = range.next() else {
+                return Ok((buckets, false));
+            };
+            let (name, _) = item?;
+            if buckets.len() >= limit {
+                return Ok((buckets, true));
+            }
+            let (bucket, _) = name.value();
+            from = behind(bucket);
+            buckets.push(bucket.to_owned());
+        }
+    }
 }
 
 /// Copies everything in `view` into the empty database `to`, in commits of at most [`STEP_BYTES`]

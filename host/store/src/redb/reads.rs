@@ -90,6 +90,13 @@ impl Reads {
         Ok(Page { keys, more })
     }
 
+    pub(super) fn buckets(&self, after: Option<&str>, limit: usize) -> Result<Page, StoreError> {
+        self.limits.check_bucket(after.unwrap_or_default())?;
+        let limit = limit.clamp(1, self.limits.max_keys_per_page);
+        let (keys, more) = self.file.with(|view| view.buckets(after, limit))?;
+        Ok(Page { keys, more })
+    }
+
     pub(super) fn events(
         &self,
         after: u64,

@@ -102,6 +102,15 @@ impl Store for RedbStore {
         self.readers.read(&self.reads, first, again)
     }
 
+    fn buckets(&self, after: Option<&str>, limit: usize) -> Read<Page> {
+        let again = || {
+            let after = after.map(str::to_owned);
+            move |reads: &Reads| reads.buckets(after.as_deref(), limit)
+        };
+        let first = |reads: &Reads| reads.buckets(after, limit);
+        self.readers.read(&self.reads, first, again)
+    }
+
     fn write(&self, ops: Vec<Op>) -> WriteFuture {
         let submitted = match self.reads.limits.check_write(&ops) {
             Ok(_) if ops.is_empty() => return Box::pin(std::future::ready(Ok(Vec::new()))),
