@@ -239,7 +239,9 @@ async fn deploy_and_edit_ask_when_what_is_imported_and_granted_grows() {
 
     let asked = host.admin(Method::PUT, "/windows/w", caller.clone()).await;
     assert_eq!(asked.problem(), "needs-consent", "{}", asked.text());
-    let why = asked.read::<Problem>().detail;
+    let asked = asked.read::<Problem>();
+    let why = asked.detail;
+    assert_eq!(asked.consent, Some(Consent::digest(&why)));
     for part in [
         "release 2 imports wasi:http/",
         "it may now POST https://api.card.example/v1/charges/** with secret card-key (",

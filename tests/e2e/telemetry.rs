@@ -70,14 +70,12 @@ async fn request_is_found_by_its_id_with_the_parts_of_its_work() {
     assert_eq!(found.spans[4].parent_id, guest.span_id);
     assert!(guest.cpu_ms.is_some() && found.spans[4].cpu_ms.is_none());
     assert!(guest.memory_peak_bytes > Some(64 << 10), "{guest:?}");
-    // All but the guest's own: an instance may need a moment more than its answer.
-    for span in found.spans.iter().filter(|span| span.name != "guest") {
+    for span in &found.spans {
         let end = span.start_ms + span.duration_ms;
         // The instance may work on for a moment once the last byte is out.
         let is_within = end <= found.duration_ms + 0.01 || &*span.name == "guest";
         assert!(is_within, "{span:?} of {found:?}");
     }
-    assert!(guest.start_ms <= found.duration_ms, "{found:?}");
     let shown = host.cli("requests", &["find-me"]).await;
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(

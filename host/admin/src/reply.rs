@@ -4,7 +4,7 @@ use hms_api::{Changed, Problem};
 use hms_core::body::{self, Body};
 use hms_core::error::{problem_response, problem_type};
 use hms_core::printable::printable;
-use hms_windows::ChangeError;
+use hms_windows::{ChangeError, Consent};
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
@@ -73,13 +73,18 @@ pub(super) fn problem(status: StatusCode, code: &str, detail: impl Into<String>)
         // It may repeat anything that was sent.
         detail: printable(&detail.into()).into_owned(),
         faults: Vec::new(),
+        consent: None,
     }
 }
 
 /// The problem that `error` is.
 pub(super) fn problem_of(error: &ChangeError) -> Problem {
     let (status, code) = error.parts();
-    problem(status, code, error.to_string())
+    let mut problem = problem(status, code, error.to_string());
+    if let ChangeError::NeedsConsent(_) = error {
+        problem.consent = Some(Consent::digest(&error.to_string()));
+    }
+    problem
 }
 
 pub(super) fn change_error(error: &ChangeError) -> Response<Body> {

@@ -20,4 +20,7 @@ pub struct Problem {
     /// The faults of a refused manifest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Fault>,
+    /// Of `needs-consent`: what `yes` has to be to agree to what `detail` says, and to that alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consent: Option<String>,
 }

@@ -30,6 +30,7 @@
       super(problem.detail || `The host answered with ${status}.`);
       this.code = (problem.type || "").split(":").pop();
       this.faults = problem.faults || [];
+      this.consent = problem.consent;
     }
   }
 
@@ -191,10 +192,11 @@
     }
   }
 
-  async function send(form, yes) {
+  // `agreed` is what the operator has agreed to, as the API named it.
+  async function send(form, agreed) {
     const result = resultOf(form);
     let [path, body, type] = request(form);
-    if (yes) path += `${path.includes("?") ? "&" : "?"}yes=true`;
+    if (agreed) path += `${path.includes("?") ? "&" : "?"}yes=${agreed}`;
     showFaults(form, []);
     say(result, "…");
     try {
@@ -212,11 +214,12 @@
     } catch (error) {
       say(result, error.message, "bad");
       showFaults(form, error.faults || []);
-      if (error.code === "needs-consent" && !yes) consent(result, () => send(form, true));
+      if (error.consent) consent(result, () => send(form, error.consent));
     }
   }
 
-  // Offers to go on although the release could do more than before.
+  // Offers to go on although the release could do more than before. What is agreed to is what is
+  // shown: if somebody else has changed the grants or the release meanwhile, it is asked again.
   function consent(result, goOn) {
     const button = make("button", "Allow it and go on");
     button.type = "button";
@@ -229,13 +232,13 @@
     const form = event.target;
     if (form.dataset.deploy !== undefined) {
       event.preventDefault();
-      deploy(form, false);
+      deploy(form);
     } else if (form.dataset.api) {
       event.preventDefault();
       const button = event.submitter || find("button", form);
       if (!isSure(form, button)) return;
       button.disabled = true;
-      await send(form, false);
+      await send(form);
       button.disabled = false;
       disarm(form, button);
     }
@@ -361,7 +364,7 @@
     list.replaceChildren(...items);
   }
 
-  async function deploy(form, yes) {
+  async function deploy(form, agreed) {
     const result = find("[data-result]", form);
     const list = find("[data-steps]", form);
     const button = find("button.main", form);
@@ -371,7 +374,7 @@
     const value = (name) => String(data.get(name) ?? "").trim();
     const name = form.dataset.name || value("name");
     const query = new URLSearchParams();
-    if (yes) query.set("yes", "true");
+    if (agreed) query.set("yes", agreed);
     if (value("probe")) query.set("probe", value("probe"));
     if (value("canary")) query.set("canary", `${value("canary")}%`);
     if (data.has("fallback")) query.set("fallback", "true");
@@ -379,6 +382,7 @@
     if (value("by")) headers["x-hms-deployer"] = value("by");
     const done = new Map();
     difference.hidden = true;
+    difference.replaceChildren();
     drawSteps(list, done);
     say(result, "Uploading …");
     button.disabled = true;
@@ -393,13 +397,13 @@
     } catch (error) {
       const text = error instanceof TypeError ? "The host cannot be reached." : error.message;
       say(result, text, "bad");
-      if (error.code === "needs-consent" && !yes) {
+      if (error.consent) {
         const why = make("div", null, "difference");
         why.append(make("p", error.message));
         say(result, "The release could do more than before. Nothing has changed yet.", "odd");
         difference.hidden = false;
-        if (!find(".difference", difference)) difference.append(why);
-        consent(result, () => deploy(form, true));
+        difference.append(why);
+        consent(result, () => deploy(form, error.consent));
       }
     }
     button.disabled = false;

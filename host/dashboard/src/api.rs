@@ -65,6 +65,7 @@ fn broken(path: &str, why: &str) -> Problem {
         status: 500,
         detail: format!("{path}: {why}"),
         faults: Vec::new(),
+        consent: None,
     }
 }
 

@@ -76,6 +76,7 @@ pub(crate) fn problem(status: StatusCode, detail: &str) -> Response<Body> {
         status: status.as_u16(),
         detail: detail.into(),
         faults: Vec::new(),
+        consent: None,
     };
     let mut response = problem_response(status, &problem);
     guard(&mut response, "application/problem+json");

@@ -323,6 +323,10 @@ async fn settled(fixture: &Fixture) {
         assert!(Instant::now() < deadline, "it is never on disk");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    // Whoever has put it there also switches what serves, and has the window until then.
+    if let Ok(window) = fixture.registry.window(&name()) {
+        drop(Change::of_window(&fixture.registry, &window).await);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
