@@ -46,8 +46,15 @@ export async function fetch(input, init = {}) {
   const [, scheme, authority, rest] = found;
   const target = `${scheme.toLowerCase()}://${authority}`;
   const method = (init.method ?? input?.method ?? "GET").toUpperCase();
-  const grant = `outbound: [{to: ${target}, methods: [${method}]}]`;
+  const grant = grantOf(target, authority, method);
   return send({ scheme: scheme.toUpperCase(), authority, path: rest, method, target, grant }, input, init);
+}
+
+/** The entry of a grants file that allows it. Windows are granted by their names. */
+export function grantOf(target, authority, method) {
+  const [host] = authority.split(":");
+  const window = /^hms-svc-(.+)$/.exec(host) ?? /^(.+)\.spin\.internal$/.exec(host);
+  return window ? `calls: [${window[1]}]` : `outbound: [{to: ${target}, methods: [${method}]}]`;
 }
 
 /** Sends a request to another window of this host. */

@@ -5,6 +5,7 @@ import "./stubs.js";
 
 const { received, Event } = await import("../src/event.js");
 const { explained, withLines } = await import("../src/explained.js");
+const { grantOf } = await import("../src/fetch.js");
 const { page } = await import("../src/paging.js");
 const { Problem } = await import("../src/problem.js");
 const { decode, encode, TextDecoder } = await import("../src/web/encoding.js");
@@ -51,6 +52,13 @@ test("span outside of a window gives what its function gives", async () => {
   assert.equal(await span("part", async () => 2), 2);
   assert.throws(() => span("part", () => { throw new RangeError("a"); }), RangeError);
   await assert.rejects(span("part", async () => { throw new RangeError("b"); }), RangeError);
+});
+
+test("refused call names what allows it, and a window by its name", () => {
+  const rates = grantOf("https://rates.example", "rates.example", "GET");
+  assert.equal(rates, "outbound: [{to: https://rates.example, methods: [GET]}]");
+  for (const authority of ["hms-svc-docs", "hms-svc-docs:80", "docs.spin.internal"])
+    assert.equal(grantOf(`http://${authority}`, authority, "GET"), "calls: [docs]");
 });
 
 test("HEAD is routed as GET", () => {

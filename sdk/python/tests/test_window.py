@@ -26,6 +26,7 @@ from hms_window import serve
 from hms_window._host import NoHost
 from hms_window.build import reason, sdk_section, used
 from hms_window.embed import files, is_hashed
+from hms_window.fetch import grant_of
 from hms_window.paging import page
 from hms_window.serve import explained, failure
 
@@ -236,6 +237,13 @@ def test_span_outside_of_a_window_does_nothing():
         pass
     with pytest.raises(KeyError), span("part"):
         raise KeyError
+
+
+def test_refused_call_names_what_allows_it_and_a_window_by_its_name():
+    rates = grant_of("https://rates.example", "rates.example", "GET")
+    assert rates == "outbound: [{to: https://rates.example, methods: [GET]}]"
+    for host in ["hms-svc-docs", "docs.spin.internal"]:
+        assert grant_of(f"http://{host}", host, "GET") == "calls: [docs]"
 
 
 def test_middleware_is_found_in_the_source(tmp_path):
