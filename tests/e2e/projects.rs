@@ -272,7 +272,7 @@ async fn interrupt_ends_build_and_tests_with_all_that_they_started() {
     let project = Project::new("stopped").await;
     // What it starts is not ended by a signal to the shell alone.
     let endless = "sleep 1000 & echo $! > started; wait";
-    project.build_by(endless, "");
+    project.build_by(endless, "test = \"true\"\n");
     project.interrupted(&["build"]).await;
     project.interrupted(&["test"]).await;
 
