@@ -26,6 +26,18 @@ pub async fn host(windows: &[&str], envs: &[(&str, &str)], args: &[&str]) -> Hos
     host
 }
 
+/// A host with this window, and a collector that gets its traces and its log.
+async fn exporting(window: &str, envs: &[(&str, &str)]) -> (Host, Collector) {
+    let (at, collector) = Collector::start().await;
+    let endpoint = format!("http://{at}");
+    let to_collector = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_METRICS_EXPORTER", "none"),
+    ];
+    let host = host(&[window], &[&to_collector[..], envs].concat(), &[]).await;
+    (host, collector)
+}
+
 async fn request(host: &Host, id: &str) -> RequestTrace {
     let path = format!("/requests/{id}");
     eventually("the request is kept", || async {
@@ -112,14 +124,8 @@ async fn request_is_found_by_its_id_with_the_parts_of_its_work() {
 
 #[tokio::test]
 async fn collector_sees_a_request_as_one_tree_and_a_forged_traceparent_as_a_link() {
-    let (at, collector) = Collector::start().await;
-    let endpoint = format!("http://{at}");
-    let envs = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
-        ("OTEL_METRICS_EXPORTER", "none"),
-        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
-    ];
-    let mut host = host(&["prober"], &envs, &[]).await;
+    let soon = [("OTEL_BSP_SCHEDULE_DELAY", "50")];
+    let (mut host, collector) = exporting("prober", &soon).await;
     let ask = [
         ("x-request-id", "seen"),
         ("traceparent", CLIENT),
@@ -185,15 +191,11 @@ async fn collector_sees_a_request_as_one_tree_and_a_forged_traceparent_as_a_link
 
 #[tokio::test]
 async fn collector_sees_the_log_and_which_request_each_line_of_a_window_is_about() {
-    let (at, collector) = Collector::start().await;
-    let endpoint = format!("http://{at}");
     let envs = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
-        ("OTEL_METRICS_EXPORTER", "none"),
         ("OTEL_TRACES_SAMPLER", "always_off"),
         ("OTEL_BLRP_SCHEDULE_DELAY", "50"),
     ];
-    let mut host = host(&["prober"], &envs, &[]).await;
+    let (mut host, collector) = exporting("prober", &envs).await;
     let id = [("x-request-id", "broken")];
     let broken = host.call(Method::GET, "/prober/trap", &id, Vec::new());
     assert!(broken.await.status.is_server_error());
@@ -230,14 +232,8 @@ async fn collector_sees_the_log_and_which_request_each_line_of_a_window_is_about
 
 #[tokio::test]
 async fn guest_names_parts_of_its_work_and_what_it_asks_for_is_below_them() {
-    let (at, collector) = Collector::start().await;
-    let endpoint = format!("http://{at}");
-    let envs = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
-        ("OTEL_METRICS_EXPORTER", "none"),
-        ("OTEL_BSP_SCHEDULE_DELAY", "50"),
-    ];
-    let mut host = host(&["emitter"], &envs, &[]).await;
+    let soon = [("OTEL_BSP_SCHEDULE_DELAY", "50")];
+    let (mut host, collector) = exporting("emitter", &soon).await;
     let id = [("x-request-id", "worked")];
     let work = host.call(Method::POST, "/emitter/work", &id, Vec::new());
     assert_eq!(work.await.status, 200);
