@@ -1,7 +1,6 @@
-//! What telemetry costs: requests a second, p99 and processor time a request, with telemetry off, at
-//! 1 % and at 100 % of the traces, with a collector that is gone, and with the dashboard open on three
-//! tabs. See
-//! `benches/README.md`.
+//! What telemetry costs: requests a second, p99 and processor time a request, with telemetry off,
+//! at 1 % and at 100 % of the traces, with a collector that is gone, and with the dashboard open
+//! on three tabs. See `benches/README.md`.
 //!
 //! All hosts run at the same time and are measured in turn, so that each figure has its baseline
 //! from the same minute. [`hosts`] starts them, [`sink`] is the collector, [`tabs`] are the tabs.

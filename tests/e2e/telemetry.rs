@@ -1,5 +1,5 @@
-//! What the host says of its work: the last requests, traces at a collector, metrics with exemplars,
-//! and the files of `ops/` that name those metrics.
+//! What the host says of its work: the last requests, traces at a collector, metrics with
+//! exemplars, and the files of `ops/` that name those metrics.
 
 use crate::collector::Collector;
 use hms_api::{RequestList, RequestTrace};

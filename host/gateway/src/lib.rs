@@ -176,7 +176,7 @@ impl Gateway {
         });
         let (trace, spans) = Trace::read(&HeaderMap::new(), false, &self.config.tracer);
         let (metrics, id) = (self.metrics.clone(), trace.request_id.clone());
-        let mut record = Record::new(metrics, violation.method, "-".into(), id);
+        let mut record = Record::new(metrics, spans.started(), violation.method, "-".into(), id);
         record.spans = Some((self.config.tracer.clone(), spans));
         record.client = Some(connection.client);
         record.scheme = connection.scheme();
@@ -214,6 +214,7 @@ impl<'a> Handling<'a> {
         let (trace, spans) = Trace::read(&head.headers, trusted, &config.tracer);
         let mut record = Record::new(
             gateway.metrics.clone(),
+            spans.started(),
             head.method.clone(),
             head.uri.path().to_string(),
             trace.request_id.clone(),

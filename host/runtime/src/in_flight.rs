@@ -201,11 +201,14 @@ impl InFlight {
     /// An instance has accepted it.
     pub(super) fn begin(&self) {
         self.begun.store(true, Relaxed);
-        self.begun_after.get_or_init(|| self.started.elapsed());
+        let now = Instant::now();
+        self.begun_after
+            .get_or_init(|| now.saturating_duration_since(self.started));
         if let Some(starting) = self.starting.get() {
-            starting.end();
+            starting.end_at(now.into_std());
         }
-        self.guest.get_or_init(|| self.spans.begin(SpanKind::Guest));
+        self.guest
+            .get_or_init(|| self.spans.begin_at(SpanKind::Guest, now.into_std()));
     }
 
     /// Its instance has others at work: what that uses is not for this one alone.

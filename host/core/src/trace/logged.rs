@@ -1,5 +1,5 @@
-//! Which work the lines of the log are about that a thread writes now. Whoever exports the log asks;
-//! what is written on stderr stays as it is.
+//! Which work the lines of the log are about that a thread writes now. Whoever exports the log
+//! asks; what is written on stderr stays as it is.
 
 use super::context::TraceContext;
 use std::cell::Cell;

@@ -1,10 +1,10 @@
 //! What is known of the time of a request, of a delivery and of a deploy.
 //!
-//! [`context`] is W3C Trace Context: which trace something belongs to, as a header field. [`record`]
-//! is what each request carries through the host: whoever does a part of the work ([`kind`]) notes
-//! there, by the handles of [`spans`], when it began and ended. It is taken always, allocates
-//! nothing and takes no lock. Who keeps it, shows it and exports it is hms-telemetry. [`logged`] says
-//! to whom it may concern which work a line of the log is about.
+//! [`context`] is W3C Trace Context: which trace something belongs to, as a header field.
+//! [`record`] is what each request carries through the host: whoever does a part of the work
+//! ([`kind`]) notes there, by the handles of [`spans`], when it began and ended. It is taken
+//! always, and takes no lock. Who keeps it, shows it and exports it is hms-telemetry. [`logged`]
+//! says to whom it may concern which work a line of the log is about.
 
 pub mod context;
 pub mod kind;

@@ -76,9 +76,9 @@ impl Slot {
     }
 
     /// It ends now, in the record `log`. The first end counts.
-    pub(super) fn end(&self, log: &SpanLog) {
+    pub(super) fn end(&self, log: &SpanLog, at: impl FnOnce() -> Instant) {
         if self.ended.load(Relaxed) == 0 {
-            let now = log.stamp(Instant::now());
+            let now = log.stamp(at());
             let _ = self.ended.compare_exchange(0, now, Release, Relaxed);
         }
     }
@@ -271,8 +271,14 @@ impl SpanLog {
         self.started_at
     }
 
-    /// It is over. `slow_from` is how long the head of an answer may take before it is slow.
-    pub fn finish(&self, mut outline: Outline, slow_from: Duration) -> &Finished {
+    /// It is over, and took `duration`. `slow_from` is how long the head of an answer may take
+    /// before it is slow.
+    pub fn finish(
+        &self,
+        mut outline: Outline,
+        duration: Duration,
+        slow_from: Duration,
+    ) -> &Finished {
         cut(&mut outline.path);
         cut(&mut outline.request_id);
         // Any token is a method, as long as a head may be.
@@ -281,7 +287,6 @@ impl SpanLog {
         if let Some(Ok(method)) = method {
             outline.method = method;
         }
-        let duration = self.started.elapsed();
         let slow = match outline.what {
             What::Request | What::Delivery => outline.head.unwrap_or(duration) >= slow_from,
             // Compiling takes long.
@@ -357,12 +362,12 @@ impl SpanLog {
     }
 
     /// Takes a place, below that of `parent` or else the whole. None where all are taken.
-    pub(super) fn begin(&self, kind: SpanKind, parent: Option<u8>) -> Option<u8> {
+    pub(super) fn begin(&self, kind: SpanKind, parent: Option<u8>, at: Instant) -> Option<u8> {
         let index = self.begun.fetch_add(1, Relaxed);
         let slot = self.slots.get(index as usize)?;
         let about = u64::from(u16::from_le_bytes([kind as u8, parent.unwrap_or(ROOT)]));
         slot.about.store(about, Relaxed);
-        slot.begun.store(self.stamp(Instant::now()), Release);
+        slot.begun.store(self.stamp(at), Release);
         u8::try_from(index).ok()
     }
 }

@@ -12,6 +12,7 @@ use super::kind::SpanKind;
 use super::record::{Slot, SpanLog, Used};
 use http::Response;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Where spans are noted: a record, and the span above them. The default notes nothing.
 #[derive(Debug, Clone, Default)]
@@ -32,9 +33,14 @@ impl Spans {
 
     /// Begins a span.
     pub fn begin(&self, kind: SpanKind) -> Span {
+        self.begin_at(kind, Instant::now())
+    }
+
+    /// Begins a span at a time that has been read.
+    pub fn begin_at(&self, kind: SpanKind, at: Instant) -> Span {
         let parent = self.above.checked_sub(1);
         let taken = self.log.as_ref().and_then(|log| {
-            let index = log.begin(kind, parent)?;
+            let index = log.begin(kind, parent, at)?;
             Some((log.clone(), index))
         });
         // Where there is no place, what is below it is noted with its parent.
@@ -125,8 +131,17 @@ impl Span {
 
     /// It ends now. The first end counts.
     pub fn end(&self) {
+        self.end_by(Instant::now);
+    }
+
+    /// It ends at a time that has been read. The first end counts.
+    pub fn end_at(&self, at: Instant) {
+        self.end_by(|| at);
+    }
+
+    fn end_by(&self, at: impl FnOnce() -> Instant) {
         if let (Some(slot), Some(log)) = (self.slot(), self.spans.log.as_deref()) {
-            slot.end(log);
+            slot.end(log, at);
         }
     }
 
@@ -236,7 +251,7 @@ mod tests {
             memory_bytes: 1,
         });
         drop(span);
-        log.finish(outline(), Duration::from_secs(1));
+        log.finish(outline(), Duration::ZERO, Duration::from_secs(1));
         let start = Start::new(false);
         Arc::get_mut(&mut log).unwrap().restart(start);
         assert_eq!((log.spans().count(), log.left_out()), (0, 0));
@@ -283,7 +298,7 @@ mod tests {
         let log = Arc::new(log);
         let call = Spans::of(log.clone()).begin(SpanKind::Upstream);
         call.about(|| "A".repeat(60_000).into());
-        let finished = log.finish(outline, Duration::from_secs(1));
+        let finished = log.finish(outline, Duration::ZERO, Duration::from_secs(1));
         assert_eq!(finished.outline.path.len(), MAX_TEXT - 1);
         assert_eq!(finished.outline.method.as_str().len(), MAX_TEXT);
         let detail = log.spans().next().unwrap().detail.unwrap();

@@ -67,10 +67,16 @@ pub struct Record {
 }
 
 impl Record {
-    /// Starts the clock of the request.
-    pub fn new(metrics: GatewayMetrics, method: Method, path: String, request_id: String) -> Self {
+    /// Of a request that began at `started`, as the record of its parts has it.
+    pub fn new(
+        metrics: GatewayMetrics,
+        started: Instant,
+        method: Method,
+        path: String,
+        request_id: String,
+    ) -> Self {
         Record {
-            started: Instant::now(),
+            started,
             metrics,
             method,
             path,
@@ -159,7 +165,7 @@ impl Drop for Record {
             );
         });
         if let Some((tracer, spans)) = self.spans.take() {
-            tracer.finish(spans, self.outline());
+            tracer.finish_after(spans, self.outline(), took);
         }
     }
 }

@@ -174,8 +174,9 @@ impl Upstreams {
                 }
                 let span = sending.spans.begin(SpanKind::Upstream);
                 span.about(|| {
-                    let (method, scheme) = (request.method(), protocol.scheme());
-                    format!("{method} {scheme}://{authority}").into()
+                    let (method, scheme) = (request.method().as_str(), protocol.scheme());
+                    let to = [method, " ", scheme.as_str(), "://", authority.as_str()];
+                    to.concat().into()
                 });
                 if let Some(context) = span.spans().context() {
                     let below = HeaderValue::try_from(context.to_string());

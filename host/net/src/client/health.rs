@@ -92,8 +92,11 @@ impl Drop for Attempt<'_> {
     /// The request was inconclusive: its client left, or was late itself. The next request may try
     /// the target.
     fn drop(&mut self) {
+        if !self.trial {
+            return;
+        }
         let mut state = self.health.state();
-        if self.trial && state.out_until.is_some() {
+        if state.out_until.is_some() {
             state.out_until = Some(Instant::now());
         }
     }

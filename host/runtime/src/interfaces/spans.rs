@@ -7,8 +7,8 @@ use wasmtime::component::Linker;
 
 const SPANS: &str = "hms:telemetry/spans@0.1.0";
 
-/// Bytes of a name that are looked at. More than a record keeps, so that a secret that is cut in two
-/// is masked all the same.
+/// Bytes of a name that are looked at. More than a record keeps, so that a secret that is cut in
+/// two is masked all the same.
 const MAX_NAME: usize = 4 << 10;
 
 pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {

@@ -20,6 +20,10 @@ use tracing_subscriber::layer::{Context, Layer};
 /// Bytes of one line with all its fields. 4 KiB of a window's line, and what the host says beside.
 const MAX_TEXT: usize = (4 << 10) + 512;
 
+/// Bytes of its message, and of each other field: none takes the place of who has said it.
+const MAX_MESSAGE: usize = (4 << 10) + 256;
+const MAX_FIELD: usize = 1 << 10;
+
 /// Fields of one line. The access log has 15.
 const MAX_FIELDS: usize = 32;
 
@@ -170,8 +174,8 @@ impl LogLine {
     }
 }
 
-/// The name of a field as an attribute: as spans have it, if they have it. None for the trace, which
-/// the record has a place for.
+/// The name of a field as an attribute: as spans have it, if they have it. None for the trace,
+/// which the record has a place for.
 fn known(name: &'static str) -> Option<&'static str> {
     match name.strip_prefix("r#").unwrap_or(name) {
         "trace_id" => None,
@@ -221,18 +225,23 @@ impl Visit for LogLine {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        let most = match field.name() {
+            MESSAGE => MAX_MESSAGE,
+            _ => MAX_FIELD,
+        };
+        let end = (self.text.len() + most).min(MAX_TEXT);
         // What does not fit is left out, and the rest is a line all the same.
-        let _ = write!(Bounded(&mut self.text), "{value:?}");
+        let _ = write!(Bounded(&mut self.text, end), "{value:?}");
         self.add(field, Said::Text(self.text.len()));
     }
 }
 
-/// A text that takes no more than [`MAX_TEXT`].
-struct Bounded<'a>(&'a mut String);
+/// A text that grows up to so many bytes.
+struct Bounded<'a>(&'a mut String, usize);
 
 impl Write for Bounded<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let room = MAX_TEXT.saturating_sub(self.0.len());
+        let room = self.1.saturating_sub(self.0.len());
         let end = text.floor_char_boundary(room);
         self.0.push_str(text.get(..end).unwrap_or_default());
         if end < text.len() {
@@ -335,26 +344,46 @@ mod tests {
     fn line_is_bounded_and_those_that_find_no_room_are_counted() {
         let (records, metrics) = logged_by(2, || {
             let long = "é".repeat(MAX_TEXT);
-            tracing::info!(target: "window", long, "message");
+            tracing::info!(target: "window", window = "payments", "{long}");
             for _ in 0..4 {
                 tracing::info!(target: "window", "more");
             }
         });
         assert_eq!(records.len(), 2);
-        let long = records[0].attributes[0].value.as_ref().unwrap();
+        let long = records[0].body.as_ref().unwrap();
         let Some(Value::Text(long)) = &long.value else {
             panic!("{long:?}");
         };
         assert!(
-            (MAX_TEXT - 16..=MAX_TEXT).contains(&long.len()),
+            (MAX_MESSAGE - 16..=MAX_MESSAGE).contains(&long.len()),
             "{}",
             long.len()
         );
+        let window = KeyValue::text("hms.window", "payments");
+        assert_eq!(records[0].attributes, [window]);
         let label = crate::otlp::DroppedLabels {
             signal: "logs",
             reason: "queue-full",
         };
         assert_eq!(metrics.dropped.get_or_create(&label).get(), 3);
+    }
+
+    #[test]
+    fn long_method_path_and_user_leave_room_for_who_asked() {
+        let (records, _) = logged_by(9, || {
+            let long = "a".repeat(60_000);
+            tracing::info!(target: "access", method = %long, path = %long, user = %long,
+                request_id = "abc");
+        });
+        let all = records[0].attributes.iter().map(|it| match &it.value {
+            Some(AnyValue {
+                value: Some(Value::Text(text)),
+            }) => text.len(),
+            _ => 0,
+        });
+        assert_eq!(all.sum::<usize>(), 3 * MAX_FIELD + 3);
+        let id = KeyValue::text("hms.request_id", "abc");
+        assert!(records[0].attributes.contains(&id), "{records:?}");
     }
 
     #[test]

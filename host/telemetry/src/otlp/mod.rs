@@ -1,10 +1,10 @@
 //! OTLP: traces, metrics and the log for a collector, as protobuf over HTTP.
 //!
-//! [`settings`] reads the standard variables (`OTEL_*`). [`Exporter`] is a task of the tokio runtime
-//! that is beside the gateway's threads: it takes records of traces and lines of the log from bounded
-//! queues, encodes them ([`spans`], [`logs`]), and sends them ([`send`]) over the host's own HTTP
-//! client. What finds its queue full, or cannot be delivered, is dropped and counted; nobody waits
-//! for a collector. [`metrics`] translates what `/metrics` says.
+//! [`settings`] reads the standard variables (`OTEL_*`). [`Exporter`] is a task of the tokio
+//! runtime that is beside the gateway's threads: it takes records of traces and lines of the log
+//! from bounded queues, encodes them ([`spans`], [`logs`]), and sends them ([`send`]) over the
+//! host's own HTTP client. What finds its queue full, or cannot be delivered, is dropped and
+//! counted; nobody waits for a collector. [`metrics`] translates what `/metrics` says.
 //!
 //! Not by the OpenTelemetry SDK, whose batch thread has no reactor and whose spans cost several
 //! times as much.
@@ -73,7 +73,7 @@ impl OtlpMetrics {
         );
         registry.register(
             "otlp_dropped",
-            "Traces, lines of the log, and times that metrics were taken, that were dropped: queue-full, unreachable, refused, too-late",
+            "Traces, lines of the log, and times that metrics were taken, that were dropped: queue-full, unreachable, refused, too-late, not-rendered",
             self.dropped.clone(),
         );
     }
@@ -345,7 +345,13 @@ impl Readings {
             }
             let render = self.render.clone();
             let text = tokio::task::spawn_blocking(move || render()).await;
-            let text = text.unwrap_or_default();
+            let Ok(text) = text else {
+                self.metrics.dropped(METRICS, "not-rendered", 1);
+                if self.end.is_cancelled() {
+                    return;
+                }
+                continue;
+            };
             let now = SystemTime::now();
             let request = metrics::request(&self.settings.resource, &text, self.since, now);
             let body = request.encode_to_vec();

@@ -112,9 +112,15 @@ impl Tracer {
         }
     }
 
-    /// Takes a record that is over.
+    /// Takes a record that is over now.
     pub fn finish(&self, log: Arc<SpanLog>, outline: Outline) {
-        let finished = log.finish(outline, self.slow_from);
+        let took = log.started().elapsed();
+        self.finish_after(log, outline, took);
+    }
+
+    /// Takes a record that is over, of which is known how long it took.
+    pub fn finish_after(&self, log: Arc<SpanLog>, outline: Outline, took: Duration) {
+        let finished = log.finish(outline, took, self.slow_from);
         if let Some(export) = &self.export
             && (log.start().context.sampled || finished.slow || finished.outline.is_failed())
         {

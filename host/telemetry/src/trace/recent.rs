@@ -84,8 +84,8 @@ impl Recent {
         shown.take(most).collect()
     }
 
-    /// The last record with this request id, with its spans. If there is none, and it is the id of a
-    /// trace, the first of that trace: the request that its deliveries of events are for.
+    /// The last record with this request id, with its spans. If there is none, and it is the id of
+    /// a trace, the first of that trace: the request that its deliveries of events are for.
     pub fn get(&self, id: &str) -> Option<RequestTrace> {
         let kept = || {
             let rings = [&self.all, &self.failed, &self.slow];

@@ -40,7 +40,8 @@ pub(crate) async fn serve(
         Err(error) => return failed(error.into(), None),
     };
     let number = release.record.number;
-    if window.store_fault(Instant::now()) {
+    let now = Instant::now();
+    if window.store_fault(now) {
         let error = RequestError::from(WindowUnavailable::StoreUnavailable {
             window: window.name.to_string(),
         });
@@ -48,7 +49,7 @@ pub(crate) async fn serve(
         return failed(error, Some(number));
     }
     let pass = match assignment {
-        None => release.breaker.admit(Instant::now()),
+        None => release.breaker.admit(now),
         Some(_) => Ok(Pass::Usual),
     };
     let pass = match pass {
@@ -70,7 +71,7 @@ pub(crate) async fn serve(
         number,
         breaker: release.breaker.clone(),
         assignment,
-        begun: Instant::now(),
+        begun: now,
         in_flight: None,
         took: None,
         outcome: Outcome::Unclear,
@@ -120,10 +121,17 @@ async fn serve_on(
 ) -> Result<Response<Body>, RequestError> {
     let calls = !window.grants.load().grants.calls.is_empty();
     let ask = Ask::of(&call, release.instances.weight(), calls);
-    let (queued, since) = (call.spans.begin(SpanKind::Queue), Instant::now());
-    let permit = queued.ended(window.queue.acquire(ask).await);
+    let since = Instant::now();
+    let queued = call.spans.begin_at(SpanKind::Queue, since);
+    let permit = window.queue.acquire(ask).await;
+    let now = Instant::now();
+    queued.end_at(now);
+    let permit = queued.ended(permit);
     let log = call.spans.log().map(|log| &**log);
-    window.measures.queue.observe(since.elapsed(), log);
+    window
+        .measures
+        .queue
+        .observe(now.duration_since(since), log);
     let permit = match permit {
         Ok(permit) => permit,
         Err(busy) => {
@@ -213,7 +221,8 @@ impl Observation {
 
 impl Drop for Observation {
     fn drop(&mut self) {
-        self.measure();
+        let now = Instant::now();
+        self.measure(now);
         let in_flight = self.in_flight.as_ref();
         let clients_fault = in_flight.is_some_and(|in_flight| in_flight.is_clients_fault());
         if !clients_fault {
@@ -228,7 +237,7 @@ impl Drop for Observation {
             outcome => outcome,
         };
         let most = self.window.limits.load().get(Limit::FailuresInARow);
-        if let Some(trip) = self.breaker.outcome(outcome, most, Instant::now()) {
+        if let Some(trip) = self.breaker.outcome(outcome, most, now) {
             self.tripped(&trip);
         }
     }
@@ -236,11 +245,13 @@ impl Drop for Observation {
 
 impl Observation {
     /// Counts it for whoever looks at the window.
-    fn measure(&self) {
+    fn measure(&self, now: Instant) {
         let log = self.spans.log().map(|log| &**log);
         if let Some(status) = self.status {
             self.measures.answered(status);
-            self.measures.duration.observe(self.begun.elapsed(), log);
+            self.measures
+                .duration
+                .observe(now.duration_since(self.begun), log);
         }
         let started = self.in_flight.as_ref().and_then(|it| it.start_time());
         if let Some(started) = started {
