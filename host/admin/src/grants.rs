@@ -101,10 +101,10 @@ pub(super) async fn put(
     }
     let (grants, windows) = (grants.clone(), windows.clone());
     let change = async move {
-        // What it was compared with stays until the edit holds.
-        let _kept = kept;
         let folder = grants.clone();
         let put = in_time(grants.files().dir(), move || {
+            // What it was compared with stays until the edit holds, however late that is.
+            let _kept = kept;
             let put = folder.files().put(name.as_str(), &text);
             // A text that holds already is not read again, and neither are its secrets.
             folder.reload_secrets_of(name.as_str());

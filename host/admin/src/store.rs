@@ -1,5 +1,5 @@
-//! What a window keeps in its store, for operators to look at: the buckets, the keys of one, and one
-//! value.
+//! What a window keeps in its store, for operators to look at: the buckets, the keys of one, and
+//! one value.
 
 use super::query::Query;
 use super::reply;

@@ -2,8 +2,8 @@
 //! writes these types, and the command line, the tests and other clients read the same ones.
 //!
 //! [`windows`], [`deploy`], [`limits`], [`routes`], [`grants`], [`keys`], [`events`],
-//! [`requests`] and [`health`] follow the paths of the API; [`files`] is common to routes and grants,
-//! [`change`] is what the answers to all changes have in common, [`problem`] every refusal.
+//! [`requests`] and [`health`] follow the paths of the API; [`files`] is common to routes and
+//! grants, [`change`] is what the answers to all changes have in common, [`problem`] every refusal.
 //! docs/admin-api.md shows an example of each, which the tests of this crate read.
 //!
 //! Names on the wire are a contract: scripts use them. A reader ignores fields that it does not

@@ -52,8 +52,8 @@ impl Live {
         self.room.available_permits() < MAX_LIVE
     }
 
-    /// Begins the live part of `page`, for the session among `by`. It ends with that, with the host,
-    /// and with its connection.
+    /// Begins the live part of `page`, for the session among `by`. It ends with that, with the
+    /// host, and with its connection.
     pub(crate) fn begin(
         &self,
         dashboard: Arc<Dashboard>,

@@ -283,8 +283,8 @@ pub fn shadowed(granted: &WindowGrants) -> Vec<&OutboundGrant> {
     shadowed.map(|(_, entry)| entry).collect()
 }
 
-/// Whether several of `had`, none of which does, come to `atom` together: networks that are parts of
-/// one.
+/// Whether several of `had`, none of which does, come to `atom` together: networks that are parts
+/// of one.
 fn had_together(had: &[&Atom], atom: &Atom) -> bool {
     let Atom::Private(reach, network) = atom else {
         return false;
@@ -417,7 +417,8 @@ impl Scope {
     }
 }
 
-/// Whether each of `theirs` is one of `ours`. Else one covers the other, or they have none in common.
+/// Whether each of `theirs` is one of `ours`. Else one covers the other, or they have none in
+/// common.
 fn covers(ours: &HostPattern, theirs: &HostPattern) -> bool {
     match (ours, theirs) {
         (HostPattern::Below(above), HostPattern::Below(below)) => {

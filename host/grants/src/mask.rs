@@ -25,7 +25,15 @@ pub fn masked<'a>(granted: &WindowGrants, text: &'a str) -> Cow<'a, str> {
     }
     let values = values(granted);
     let lines = values.clone().flat_map(lines);
-    let forms = |value| [Some(Cow::Borrowed(value)), escaped(value)];
+    // What was escaped has a backslash.
+    let may_be_escaped = text.contains('\\');
+    let forms = |value| {
+        let other = match may_be_escaped {
+            true => escaped(value),
+            false => None,
+        };
+        [Some(Cow::Borrowed(value)), other]
+    };
     let mut found: Vec<Cow<'_, str>> = values
         .chain(lines)
         .flat_map(forms)
@@ -74,7 +82,10 @@ pub fn masked_uri<'a>(granted: &WindowGrants, text: &'a str) -> Cow<'a, str> {
     let values = values.filter_map(value);
     let lines = values.clone().flat_map(lines);
     let mut found: Vec<(usize, usize)> = Vec::new();
-    for value in values.chain(lines) {
+    for value in values
+        .chain(lines)
+        .filter(|value| value.len() <= bytes.len())
+    {
         let wanted = Zeroizing::new(value.to_ascii_lowercase());
         let finder = Finder::new(wanted.as_bytes());
         let mut from = 0;

@@ -157,13 +157,15 @@ impl NamedFiles {
         read_certificates(&path)
     }
 
-    /// What is wrong with the places of `named`, as far as their disk answers in time: a file that
-    /// cannot be looked at now is looked at again when it is read.
-    pub(crate) fn faults(&self, named: &[NamedFile]) -> Vec<Fault> {
+    /// What is wrong with the places of `named`. None where their disk does not answer in time: a
+    /// file that cannot be looked at now is looked at again when it is read.
+    pub(crate) fn faults(&self, named: &[NamedFile]) -> Option<Vec<Fault>> {
+        if self.data.is_none() || named.is_empty() {
+            return Some(Vec::new());
+        }
         // Whoever reads the files holds up the folder: one disk that hangs costs one wait.
-        let hangs = self.late.lock().strong_count() > 0;
-        if self.data.is_none() || named.is_empty() || hangs {
-            return Vec::new();
+        if self.late.lock().strong_count() > 0 {
+            return None;
         }
         let (files, named) = (self.clone(), named.to_vec());
         let (done, checked) = mpsc::channel();
@@ -182,10 +184,11 @@ impl NamedFiles {
             // One that is too late is nobody's.
             done.send(named.iter().filter_map(fault).collect::<Vec<_>>())
         });
-        checked.recv_timeout(READ_TIME).unwrap_or_else(|_| {
+        let answer = checked.recv_timeout(READ_TIME).ok();
+        if answer.is_none() {
             *self.late.lock() = late;
-            Vec::new()
-        })
+        }
+        answer
     }
 
     /// That `path` leads out of the data folder, or was never in it, once its links are followed.

@@ -120,7 +120,7 @@ mod tests {
             None,
             10,
             ManifestMetrics::default(),
-            |_, _| Vec::new(),
+            |_, _| Some(Vec::new()),
             |_| {},
         );
         write(&one, "permits.yaml", "permits");

@@ -79,7 +79,7 @@ impl<'a, M: Manifest> Folder<'a, M> {
         let live = self.live.clone();
         let serve = move |now| *live.lock() = now;
         let metrics = ManifestMetrics::default();
-        let no_more = |_: &str, _: &M| Vec::new();
+        let no_more = |_: &str, _: &M| Some(Vec::new());
         ManifestSet::load(self.path(), Some(kept), MOST, metrics, no_more, serve)
     }
 

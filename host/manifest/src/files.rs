@@ -11,8 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// What is wrong with the manifest of a file that its text alone does not show. It holds up what is
-/// live for as long as it takes.
-pub(super) type Check<M> = Arc<dyn Fn(&str, &M) -> Vec<Fault> + Send + Sync>;
+/// live for as long as it takes. None where that cannot be said now.
+pub(super) type Check<M> = Arc<dyn Fn(&str, &M) -> Option<Vec<Fault>> + Send + Sync>;
 
 /// Reads the text of `file`, and has it checked.
 pub(super) fn parse<M: Manifest>(
@@ -21,7 +21,7 @@ pub(super) fn parse<M: Manifest>(
     text: &str,
 ) -> Result<M, Vec<Fault>> {
     let manifest = M::parse(name_of(file), text)?;
-    match check(file, &manifest) {
+    match check(file, &manifest).unwrap_or_default() {
         faults if faults.is_empty() => Ok(manifest),
         faults => Err(faults),
     }
@@ -33,7 +33,7 @@ fn read<M: Manifest>(check: &Check<M>, file: &str, text: &str) -> (Wanted<M>, Op
         Ok(manifest) => Arc::new(manifest),
         Err(faults) => return (Err(faults), None),
     };
-    match check(file, &manifest) {
+    match check(file, &manifest).unwrap_or_default() {
         faults if faults.is_empty() => (Ok(manifest), None),
         faults => (Err(faults), Some(manifest)),
     }
@@ -246,6 +246,13 @@ impl<M: Manifest> Files<M> {
                     changed |= self.check_again(&file);
                     continue;
                 }
+                Content::Text(text) if self.is_unplaced(&file, &text) => {
+                    if let Some(entry) = self.by_name.get_mut(&file) {
+                        entry.stamp = found.stamp;
+                    }
+                    changed |= self.check_again(&file);
+                    continue;
+                }
                 Content::Text(text) => {
                     let read = read(&self.check, &file, &text);
                     (Some(text.into()), read)
@@ -275,6 +282,13 @@ impl<M: Manifest> Files<M> {
         changed
     }
 
+    /// Whether the check alone refuses this text of `file`, which nobody has removed.
+    fn is_unplaced(&self, file: &str, text: &str) -> bool {
+        let entry = self.by_name.get(file).filter(|it| it.unplaced.is_some());
+        let is_same = entry.is_some_and(|it| it.text.as_deref() == Some(text));
+        is_same && !self.withdrawn.contains_key(file)
+    }
+
     /// Has a file that the check alone refuses be checked again, because that is about more than
     /// its text. Whether it says something else now.
     fn check_again(&mut self, file: &str) -> bool {
@@ -284,7 +298,11 @@ impl<M: Manifest> Files<M> {
         let Some(manifest) = entry.unplaced.take() else {
             return false;
         };
-        let faults = (self.check)(file, &manifest);
+        // What cannot be said now changes nothing.
+        let Some(faults) = (self.check)(file, &manifest) else {
+            entry.unplaced = Some(manifest);
+            return false;
+        };
         if faults.is_empty() {
             entry.wanted = Ok(manifest);
             return true;
@@ -331,7 +349,7 @@ impl<M: Manifest> Files<M> {
 /// name, or is gone.
 pub fn check_file<M: Manifest>(path: &Path) -> Option<Vec<FileStatus<M>>> {
     let (name, found) = folder::read_one(path)?;
-    let mut files = Files::new(Arc::new(|_: &str, _: &M| Vec::new()), BTreeMap::new());
+    let mut files = Files::new(Arc::new(|_: &str, _: &M| Some(Vec::new())), BTreeMap::new());
     files.take_in(Listing {
         folder: FolderId::default(),
         files: BTreeMap::from([(name, found)]),

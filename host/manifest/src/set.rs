@@ -63,7 +63,7 @@ impl<M: Manifest> ManifestSet<M> {
         kept: Option<PathBuf>,
         most: usize,
         metrics: ManifestMetrics,
-        check: impl Fn(&str, &M) -> Vec<Fault> + Send + Sync + 'static,
+        check: impl Fn(&str, &M) -> Option<Vec<Fault>> + Send + Sync + 'static,
         serve: impl Fn(BTreeMap<String, Arc<M>>) + Send + Sync + 'static,
     ) -> ManifestSet<M> {
         let dir = dir.into();

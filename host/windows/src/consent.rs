@@ -16,8 +16,8 @@ pub enum Consent {
     Nothing,
     /// To whatever it is.
     Everything,
-    /// To what was asked in these words, by their [`Consent::digest`]. What has grown since is asked
-    /// about again: somebody else may have edited the grants, or deployed.
+    /// To what was asked in these words, by their [`Consent::digest`]. What has grown since is
+    /// asked about again: somebody else may have edited the grants, or deployed.
     To(String),
 }
 

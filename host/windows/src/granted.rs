@@ -65,9 +65,9 @@ impl Registry {
         }
     }
 
-    /// Waits until no change of window `name` is under way, and keeps others away for as long as the
-    /// result is there: else a release that imports more could go live while an operator is not
-    /// asked about grants that only it makes use of. None where there is no such window, or no
+    /// Waits until no change of window `name` is under way, and keeps others away for as long as
+    /// the result is there: else a release that imports more could go live while an operator is
+    /// not asked about grants that only it makes use of. None where there is no such window, or no
     /// release could do more with the grants `after` than now: what takes away never waits.
     pub async fn kept_as_it_is(
         self: &Arc<Self>,

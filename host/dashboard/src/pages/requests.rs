@@ -47,8 +47,8 @@ impl Wanted {
         wanted
     }
 
-    /// What the admin API is asked for. It knows nothing of parts of IDs, so those are looked for in
-    /// all that it has.
+    /// What the admin API is asked for. It knows nothing of parts of IDs, so those are looked for
+    /// in all that it has.
     fn query(&self) -> String {
         let limit = match self.all || !self.id.is_empty() {
             true => KEPT,

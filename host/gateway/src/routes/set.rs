@@ -39,7 +39,7 @@ impl RouteSet {
         let serving = active.clone();
         let serve = move |live| serving.serve(live);
         // What is wrong with a route its text shows.
-        let no_more = |_: &str, _: &Route| Vec::new();
+        let no_more = |_: &str, _: &Route| Some(Vec::new());
         let manifests = ManifestSet::load(dir, kept, most, metrics.manifests(), no_more, serve);
         RouteSet {
             manifests: Arc::new(manifests),

@@ -30,7 +30,7 @@ impl Set {
         let serving = live.clone();
         let serve = move |now| *serving.lock() = now;
         let metrics = ManifestMetrics::default();
-        let no_more = |_: &str, _: &Sample| Vec::new();
+        let no_more = |_: &str, _: &Sample| Some(Vec::new());
         let set = ManifestSet::load(dir, kept, most, metrics, no_more, serve);
         let set = Arc::new(set);
         Set { set, live }
@@ -157,9 +157,19 @@ fn checked(
     dir: &Path,
     refuses: impl Fn(&str) -> bool + Send + Sync + 'static,
 ) -> ManifestSet<Sample> {
-    let check = move |file: &str, _: &Sample| match refuses(file) {
-        true => vec![Fault::whole("it is not to be here")],
-        false => Vec::new(),
+    answered(dir, move |file| Some(refuses(file)))
+}
+
+/// The same, where the check may not be able to say.
+fn answered(
+    dir: &Path,
+    refuses: impl Fn(&str) -> Option<bool> + Send + Sync + 'static,
+) -> ManifestSet<Sample> {
+    let check = move |file: &str, _: &Sample| {
+        Some(match refuses(file)? {
+            true => vec![Fault::whole("it is not to be here")],
+            false => Vec::new(),
+        })
     };
     let metrics = ManifestMetrics::default();
     ManifestSet::load(dir, None, MOST, metrics, check, |_| {})
@@ -183,6 +193,27 @@ fn file_that_the_check_alone_refuses_is_checked_with_each_look() {
     *refuses.lock() = false;
     set.reload();
     assert_eq!(states(&set), [true, false]);
+}
+
+#[test]
+fn refused_file_stays_refused_while_its_check_cannot_say() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.yaml"), manifest("a")).unwrap();
+    let says = Arc::new(Mutex::new(Some(true)));
+    let now = says.clone();
+    let set = answered(dir.path(), move |_| *now.lock());
+    for (said, is_live) in [
+        (Some(true), false),
+        (None, false),
+        (Some(false), true),
+        (None, true),
+    ] {
+        *says.lock() = said;
+        set.reload();
+        let status = set.status().remove(0);
+        assert_eq!(status.live.is_some(), is_live, "{said:?}");
+        assert_eq!(status.faults.is_empty(), is_live, "{said:?}");
+    }
 }
 
 #[test]

@@ -132,9 +132,9 @@ impl Screen {
     }
 }
 
-/// Whether the public internet has such addresses at all. Of IPv6 that is 2000::/3 (RFC 4291 section
-/// 2.4 and IANA's registry) and the prefix of NAT64; translators on the way may take others for IPv4
-/// addresses (`::ffff:0:10.0.0.1`, RFC 2765).
+/// Whether the public internet has such addresses at all. Of IPv6 that is 2000::/3 (RFC 4291
+/// section 2.4 and IANA's registry) and the prefix of NAT64; translators on the way may take
+/// others for IPv4 addresses (`::ffff:0:10.0.0.1`, RFC 2765).
 fn is_allocated(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(_) => true,
