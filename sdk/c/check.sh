@@ -11,6 +11,7 @@ place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 cd "$place"
 all=$("$hms" new --list | awk '$0 ~ / c( |$)/ { print $1 }')
+test -n "$all" || { echo "$hms lists no template in C" >&2; exit 1; }
 for template in $all; do
     echo "== $template"
     "$hms" new "my-$template" --lang c --template "$template"

@@ -3,8 +3,7 @@ import { Problem } from "./problem.js";
 
 /** An entity tag of any text: what a tag cannot contain is percent-encoded. */
 export function entityTag(text) {
-  const opaque = encodeURIComponent(String(text)).replace(/[^\x21\x23-\x7e]/g, "%22");
-  return `"${opaque}"`;
+  return `"${encodeURIComponent(String(text))}"`;
 }
 
 /** Whether the client has it already: 304. 412 where a condition fails. `tag` is null for nothing. */

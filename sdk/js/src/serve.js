@@ -17,8 +17,9 @@ export async function serve(app, request) {
   try {
     const method = methodOf(request.getMethod());
     const target = request.getPathWithQuery() ?? "/";
-    const body = method === "GET" || method === "HEAD" ? null : new Passed(types.Request, request, read);
-    const response = await app.fetch(new WindowRequest(method, target, headers, body, authority));
+    const passed = new Passed(types.Request, request, read);
+    const [body, unread] = method === "GET" || method === "HEAD" ? [null, passed] : [passed, null];
+    const response = await app.fetch(new WindowRequest(method, target, headers, body, authority, unread));
     if (!(response instanceof Response)) {
       throw new TypeError("the window's function returned no Response");
     }

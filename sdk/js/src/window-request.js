@@ -12,14 +12,24 @@ const BODY_LIMIT = 1 << 20;
 export class WindowRequest extends Request {
   #target;
   #authority;
+  #unread;
 
-  /** `headers` may be a function that reads them, as `authority` is. */
-  constructor(method, target, headers, body, authority = () => null) {
+  /** `headers` may be a function that reads them, as `authority` is. `unread` is the body of a GET. */
+  constructor(method, target, headers, body, authority = () => null, unread = null) {
     super("", { headers, body, limit: BODY_LIMIT });
     this.isHead = method === "HEAD";
     this.method = this.isHead ? "GET" : method;
     this.#target = target;
     this.#authority = authority;
+    this.#unread = unread;
+  }
+
+  /** The body to be sent on, as it is: that of a GET too, whose length the headers say. */
+  passedOn() {
+    if (this.#unread === null || !this.headers.has("content-length")) return super.passedOn();
+    const body = this.#unread;
+    this.#unread = null;
+    return body;
   }
 
   tooLarge(limit) {

@@ -28,6 +28,7 @@ from hms_window.build import reason, sdk_section, used
 from hms_window.embed import files, is_hashed
 from hms_window.fetch import grant_of
 from hms_window.paging import page
+from hms_window.site import _part
 from hms_window.serve import explained, failure
 
 
@@ -299,6 +300,19 @@ def test_conditions_are_those_of_rfc_9110():
         asked("PUT", if_match="2").not_modified(2)
     assert refused.value.status == 400
     assert entity_tag('a "b') == '"a%20%22b"'
+
+
+def test_range_of_many_digits_is_ignored():
+    assert _part("bytes=" + "9" * 5_000 + "-", 10) is None
+    assert (_part("bytes=2-4", 10), _part("bytes=-3", 10)) == ((2, 5), (7, 10))
+
+
+def test_json_with_half_a_surrogate_pair_is_the_clients_fault():
+    with pytest.raises(Problem) as refused:
+        Request(body=b'{"title": "\\ud800"}').json(dict)
+    assert refused.value.status == 400
+    paired = Request(body=b'{"title": "\\ud83d\\ude00"}').json(dict)
+    assert paired == {"title": "\U0001f600"}
 
 
 def test_site_answers_with_files_codings_parts_and_pages(tmp_path, monkeypatch):

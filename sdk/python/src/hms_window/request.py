@@ -132,6 +132,9 @@ class Request:
         """
         try:
             value = json.loads(self.body)
+            # An escape may be half a surrogate pair: nothing could store it or send it.
+            if b"\\" in self.body:
+                json.dumps(value, ensure_ascii=False).encode()
         except (ValueError, RecursionError) as error:
             raise Problem.bad_request(f"the body is not JSON: {error}") from None
         if kind is not None and not isinstance(value, kind):

@@ -44,15 +44,15 @@ async def take(request: Request) -> Response:
                 raise Problem.too_large(MAX_BYTES)
             pieces.set_bytes(key(id, number), piece)
             number += 1
+        media_type = request.header("content-type", "application/octet-stream")
+        # What is known of a file is written last: a file without it is none.
+        file = {"id": id, "bytes": size, "media_type": media_type}
+        Store("files").set(id, file)
     except Exception:
         # Nobody will ever ask for them.
         for at in range(number):
             pieces.delete(key(id, at))
         raise
-    media_type = request.header("content-type", "application/octet-stream")
-    # What is known of a file is written last: a file without it is none.
-    file = {"id": id, "bytes": size, "media_type": media_type}
-    Store("files").set(id, file)
     location = request.public_path(f"/{{name}}/{id}")
     return Response.json(file, 201, {"location": location})
 

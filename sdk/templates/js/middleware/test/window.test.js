@@ -1,6 +1,6 @@
 // The window in a real host: run by `hms test`, which says where it is.
 import assert from "node:assert/strict";
-import { createServer } from "node:http";
+import { createServer, request } from "node:http";
 import { after, before, test } from "node:test";
 
 const calls = [];
@@ -52,4 +52,17 @@ test("deletion without a reason is not passed on", async () => {
 test("reads pass and are not kept", async () => {
   const answer = await desks("GET");
   assert.deepEqual([answer.status, answer.headers.get("x-change")], [200, null]);
+});
+
+test("read with a body is passed on whole", async () => {
+  // By hand: fetch sends no body with a GET.
+  const headers = { authorization: `Bearer ${process.env.HMS_TOKEN}`, "content-length": "3" };
+  const status = await new Promise((done, failed) => {
+    const asked = request(`${process.env.HMS_URL}/in-front/7`, { headers }, (answer) => {
+      answer.resume();
+      done(answer.statusCode);
+    });
+    asked.on("error", failed).end("oak");
+  });
+  assert.deepEqual([status, calls.at(-1).body], [200, "oak"]);
 });

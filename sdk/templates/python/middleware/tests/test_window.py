@@ -73,3 +73,7 @@ plugins:
     def test_reads_pass_and_are_not_kept(self):
         answer = desks("GET")
         self.assertEqual((answer.status, answer.headers["x-change"]), (200, None))
+
+    def test_read_with_a_body_is_passed_on_whole(self):
+        self.assertEqual(desks("GET", b"oak").status, 200)
+        self.assertEqual(calls[-1], ("GET", b"oak"))

@@ -41,17 +41,17 @@ async function take(request: WindowRequest): Promise<Response> {
       if (bytes > MAX_BYTES) throw Problem.tooLarge(MAX_BYTES);
       keep(piece);
     }
+    const mediaType = request.headers.get("content-type") ?? "application/octet-stream";
+    // What is known of a file is written last: a file without it is none.
+    const file: File = { id, bytes, mediaType };
+    new Store("files").set(id, file);
+    const location = request.publicPath(`/{{name}}/${id}`);
+    return Response.json(file, { status: 201, headers: { location } });
   } catch (error) {
     // Nobody will ever ask for them.
     for (let at = 0; at < number; at++) pieces.delete(key(id, at));
     throw error;
   }
-  const mediaType = request.headers.get("content-type") ?? "application/octet-stream";
-  // What is known of a file is written last: a file without it is none.
-  const file: File = { id, bytes, mediaType };
-  new Store("files").set(id, file);
-  const location = request.publicPath(`/{{name}}/${id}`);
-  return Response.json(file, { status: 201, headers: { location } });
 }
 
 /** Chunks, put together to pieces of one size. */
