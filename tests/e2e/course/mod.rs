@@ -1,12 +1,13 @@
 //! The pages for authors, walked as a reader does: in an empty folder outside of the repository,
 //! each command typed and each file saved, in the order of the page, with the real `hms`.
 //!
-//! - ```` ```console ````: a line that begins with `$ ` is typed, and those below it are what it has
-//!   to show. `…` is any text, and as a line any lines. With `fails` in the fence, what is typed
-//!   has to fail; with `soon` it is typed until it shows that. `hms up` and `hms serve` go on in a
-//!   terminal of their own, on free ports, as does `python3 -m http.server`; a block without `$ ` is
-//!   what the host has to show next.
-//! - ```` ```rust file=src/lib.rs ````: the file is saved, in the folder that commands are typed in.
+//! - ```` ```console ````: a line that begins with `$ ` is typed, and those below it are what it
+//!   has to show. `…` is any text, and as a line any lines. With `fails` in the fence, what is
+//!   typed has to fail; with `soon` it is typed until it shows that. `hms up` and `hms serve` go on
+//!   in a terminal of their own, on free ports, as does `python3 -m http.server`; a block without
+//!   `$ ` is what the host has to show next.
+//! - ```` ```rust file=src/lib.rs ````: the file is saved, in the folder that commands are typed
+//!   in.
 //! - ```` ```text ````, or `elsewhere` in the fence: is read.
 //!
 //! A page is walked once for each language that it has blocks of: those with `in=js`, and files in
@@ -138,8 +139,8 @@ fn type_in(shell: &mut Shell, place: &str, typed: &Typed, ends: Ends, language: 
             let wanted = typed.shows.join("\n");
             let logs = shell.logs();
             panic!(
-                "{place}: `{command}` has to show\n{wanted}\nand shows, with status {status},\n{shown}\n\
-                 --- the host ---\n{logs}"
+                "{place}: `{command}` has to show\n{wanted}\n\
+                 and shows, with status {status},\n{shown}\n--- the host ---\n{logs}"
             );
         }
         std::thread::sleep(Duration::from_millis(50));
