@@ -100,6 +100,8 @@ async fn full_outbox_refuses_its_producer_until_all_have_taken_what_is_in_it() {
     let host = host(&["inbox"]).await;
     let failing = answering(&json!({ "status": 503 }));
     host.write_grants("inbox", &format!("{}{failing}", all(&[])));
+    // An outbox holds what a subscription has still to take.
+    gauge_is(&host, "lag", "inbox", 0).await;
     host.limit("emitter", &["--outbox", "100KiB"]).await;
     let task = |number: usize| {
         let event = json!({ "kind": "a", "subject": number.to_string(), "bytes": 40_000 });

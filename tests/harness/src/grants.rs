@@ -1,6 +1,6 @@
 //! A folder of grants files, with the secrets that they name.
 
-use super::root;
+use super::{replace_file, root};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ impl Grants {
 
     /// Writes what `window` is granted.
     pub fn write(&self, window: &str, text: &str) {
-        fs::write(self.folder().join(format!("{window}.yaml")), text).unwrap();
+        replace_file(&self.folder().join(format!("{window}.yaml")), text);
     }
 
     /// Writes a secret, which grants name by `{file: secrets/NAME}`.

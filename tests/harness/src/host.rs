@@ -2,7 +2,7 @@
 
 use super::guests;
 use super::http::{Answer, send};
-use super::{PATIENCE, eventually, hms, root};
+use super::{PATIENCE, eventually, hms, replace_file, root};
 use hms_api::{Deployed, WindowDetail, WindowStatus};
 use http::Method;
 use std::io::{BufRead, BufReader};
@@ -340,11 +340,11 @@ impl Host {
 
     /// Writes `NAME.yaml` there.
     pub fn write_grants(&self, window: &str, text: &str) {
-        std::fs::write(self.grants().join(format!("{window}.yaml")), text).unwrap();
+        replace_file(&self.grants().join(format!("{window}.yaml")), text);
     }
 
     pub fn write_route(&self, file: &str, text: &str) {
-        std::fs::write(self.routes().join(file), text).unwrap();
+        replace_file(&self.routes().join(file), text);
     }
 
     /// A token by `hms token`.

@@ -56,6 +56,14 @@ pub fn hms() -> PathBuf {
         .expect("run by cargo, or with HMS=path/to/hms")
 }
 
+/// Makes `path` a file of that `text`, at once: a host that follows its folder reads the text before
+/// or this one, and not a part, which would be another manifest or none.
+pub fn replace_file(path: &Path, text: &str) {
+    let being_written = path.with_extension("new");
+    std::fs::write(&being_written, text).unwrap();
+    std::fs::rename(being_written, path).unwrap();
+}
+
 /// The longest that any single expected thing may take on a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -95,13 +103,5 @@ fn benches_measure_the_production_build() {
         settings.sort();
         settings
     };
-    let (dist, bench) = (settings("dist"), settings("bench"));
-    assert_eq!(dist, bench);
-    let packages = |settings: &[String]| -> Vec<String> {
-        let names = settings
-            .iter()
-            .filter_map(|line| line.split_once(".opt-level"));
-        names.map(|(name, _)| name.to_owned()).collect()
-    };
-    assert_eq!(packages(&dist), packages(&settings("release")));
+    assert_eq!(settings("dist"), settings("bench"));
 }
