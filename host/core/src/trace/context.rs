@@ -85,17 +85,34 @@ impl fmt::Display for TraceId {
     }
 }
 
-/// As a `traceparent` of version 00.
+/// As a `traceparent` of version 00. Each request has one written: digit by digit, not by way of
+/// [`fmt`], which takes several times as long.
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TraceContext {
-            trace_id,
-            span_id,
-            sampled,
-        } = self;
-        let flags = u8::from(*sampled);
-        write!(f, "00-{trace_id:032x}-{span_id:016x}-{flags:02x}")
+        let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+        let (trace_id, span_id) = (self.trace_id.to_be_bytes(), self.span_id.to_be_bytes());
+        let places = (3..35).chain(36..52);
+        for (place, digit) in places.zip(trace_id.into_iter().chain(span_id).flat_map(digits)) {
+            if let Some(place) = text.get_mut(place) {
+                *place = digit;
+            }
+        }
+        if self.sampled
+            && let Some(flags) = text.last_mut()
+        {
+            *flags = b'1';
+        }
+        f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
+}
+
+/// The two digits of a byte.
+fn digits(byte: u8) -> [u8; 2] {
+    let digit = |half: u8| match half {
+        0..=9 => b'0' + half,
+        _ => b'a' - 10 + half,
+    };
+    [digit(byte >> 4), digit(byte & 15)]
 }
 
 /// A `traceparent` of version 00 below `above`, which a part of this host wrote: the same trace
@@ -135,6 +152,18 @@ mod tests {
     #[test]
     fn trace_that_nobody_records_is_not_called_sampled() {
         assert!(child_of(None).ends_with("-00"));
+    }
+
+    #[test]
+    fn context_is_written_digit_by_digit() {
+        let context = TraceContext {
+            trace_id: 0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c,
+            span_id: 0xb7ad_6b71_6920_3331,
+            sampled: true,
+        };
+        let written = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(context.to_string(), written);
+        assert_eq!(TraceContext::parse(written), Some(context));
     }
 
     #[test]

@@ -306,7 +306,8 @@ impl SpanLog {
 
     /// The spans, in the order in which they began.
     pub fn spans(&self) -> impl Iterator<Item = Recorded> + '_ {
-        let slots = self.slots.iter().enumerate();
+        let begun = self.begun.load(Acquire) as usize;
+        let slots = self.slots.iter().take(begun).enumerate();
         slots.filter_map(|(index, slot)| {
             let begun = slot.begun.load(Acquire).checked_sub(1)?;
             let about = slot.about.load(Relaxed);
@@ -342,7 +343,7 @@ impl SpanLog {
 
     /// The id of the span at `index`: made of that of the whole, so that none is drawn for spans
     /// that nobody exports. By the finalizer of SplitMix64, which is a bijection: no two are equal.
-    pub(super) fn id_of(&self, index: usize) -> u64 {
+    pub fn id_of(&self, index: usize) -> u64 {
         let mut id = self
             .start
             .context

@@ -15,6 +15,7 @@ pub mod proto;
 mod send;
 mod settings;
 mod spans;
+mod wire;
 
 pub(crate) use logs::LogLayer;
 pub use settings::{Gathering, OtlpSettings};
@@ -32,7 +33,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Renders the metrics of the host as OpenMetrics text.
@@ -94,23 +95,42 @@ trait Gathered: Send + Sized + 'static {
     /// The word for it in metrics.
     const SIGNAL: &'static str;
 
+    /// Those of one request.
+    type Batch: Default + Send;
+
+    /// Adds it to those of one request.
+    fn add_to(self, batch: &mut Self::Batch);
+
     /// The body of one request with all of them.
-    fn encode(resource: &[KeyValue], batch: &[Self]) -> Vec<u8>;
+    fn encode(resource: &[KeyValue], batch: Self::Batch) -> Vec<u8>;
 }
 
+/// A record is written as it comes, and not kept: it is soon free for another request.
 impl Gathered for Arc<SpanLog> {
     const SIGNAL: &'static str = TRACES;
 
-    fn encode(resource: &[KeyValue], batch: &[Self]) -> Vec<u8> {
-        spans::request(resource, batch).encode_to_vec()
+    type Batch = Vec<u8>;
+
+    fn add_to(self, batch: &mut Vec<u8>) {
+        spans::append(batch, &self);
+    }
+
+    fn encode(resource: &[KeyValue], batch: Vec<u8>) -> Vec<u8> {
+        spans::request(resource, &batch)
     }
 }
 
 impl Gathered for LogLine {
     const SIGNAL: &'static str = LOGS;
 
-    fn encode(resource: &[KeyValue], batch: &[Self]) -> Vec<u8> {
-        logs::request(resource, batch).encode_to_vec()
+    type Batch = Vec<LogLine>;
+
+    fn add_to(self, batch: &mut Vec<LogLine>) {
+        batch.push(self);
+    }
+
+    fn encode(resource: &[KeyValue], batch: Vec<LogLine>) -> Vec<u8> {
+        logs::request(resource, &batch).encode_to_vec()
     }
 }
 
@@ -153,6 +173,10 @@ impl TraceQueue {
 /// Where lines of the log go that are to be exported.
 #[derive(Debug, Clone)]
 pub struct LogQueue(Queue<LogLine>);
+
+/// How long after one record the next are left to gather. 10 ms: at the highest rate that a host has
+/// been seen to answer, 300 of the 4,096 for which there is room.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The task that exports.
 #[derive(Debug)]
@@ -279,44 +303,57 @@ struct Batches {
 impl Batches {
     async fn run<T: Gathered>(self, mut queue: mpsc::Receiver<T>) {
         loop {
-            let batch = self.batch(&mut queue).await;
-            if !batch.is_empty() {
-                self.send(batch).await;
+            let (batch, count) = self.batch(&mut queue).await;
+            if count > 0 {
+                self.send::<T>(batch, count).await;
             } else if self.end.is_cancelled() {
                 return;
             }
         }
     }
 
-    /// As many as fit into one request, or those that come until it is time to send them.
-    async fn batch<T>(&self, queue: &mut mpsc::Receiver<T>) -> Vec<T> {
-        let mut batch = Vec::new();
+    /// As many as fit into one request, or those that come until it is time to send them; and how
+    /// many they are.
+    async fn batch<T: Gathered>(&self, queue: &mut mpsc::Receiver<T>) -> (T::Batch, usize) {
+        let (mut batch, mut count) = (T::Batch::default(), 0);
         let due = Instant::now() + self.gathering.delay;
-        while batch.len() < self.gathering.batch {
+        let mut looked = Instant::now();
+        while count < self.gathering.batch {
             // Whatever is there already goes first, also at the end.
             if let Ok(one) = queue.try_recv() {
-                batch.push(one);
+                one.add_to(&mut batch);
+                count += 1;
+                looked = Instant::now();
                 continue;
             }
-            if self.end.is_cancelled() {
+            if self.end.is_cancelled() || Instant::now() >= due {
                 break;
+            }
+            // While they come in numbers nobody is to be woken by each of them.
+            if looked.elapsed() < LOOK_EVERY {
+                tokio::select! {
+                    () = sleep(LOOK_EVERY) => continue,
+                    () = self.end.cancelled() => continue,
+                }
             }
             tokio::select! {
                 one = queue.recv() => match one {
-                    Some(one) => batch.push(one),
+                    Some(one) => {
+                        one.add_to(&mut batch);
+                        count += 1;
+                        looked = Instant::now();
+                    }
                     None => break,
                 },
                 () = sleep_until(due) => break,
                 () = self.end.cancelled() => {}
             }
         }
-        batch
+        (batch, count)
     }
 
-    async fn send<T: Gathered>(&self, batch: Vec<T>) {
-        let count = batch.len();
-        let body = T::encode(&self.resource, &batch);
-        drop(batch);
+    async fn send<T: Gathered>(&self, batch: T::Batch, count: usize) {
+        let body = T::encode(&self.resource, batch);
         match self.sender.send(&self.endpoint, body, &self.end).await {
             Ok(()) => self.metrics.exported(T::SIGNAL, count),
             Err(failed) => drop_batch(&self.metrics, T::SIGNAL, count, &failed, &self.endpoint),

@@ -1,12 +1,9 @@
 //! Records as the spans of OpenTelemetry, with its semantic conventions for HTTP.
 
-use super::proto::{
-    KeyValue, Kind, Link, Resource, ResourceSpans, Scope, ScopeSpans, Span, Status, StatusCode,
-    TracesRequest,
-};
-use hms_core::trace::{Finished, Recorded, SpanKind, SpanLog, What};
+use super::proto::{KeyValue, Kind, Message, Resource, Scope, StatusCode};
+use super::wire::{bytes, fixed32, fixed64, message, number, number_attribute, text_attribute};
+use hms_core::trace::{Finished, Recorded, SpanKind, SpanLog, Used, What};
 use http::Method;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The conventions that the attributes follow.
@@ -18,173 +15,215 @@ const SAMPLED: u32 = 1;
 const KNOWS_REMOTE: u32 = 1 << 8;
 const REMOTE: u32 = 1 << 9;
 
-/// One request with all spans of these records.
-pub(super) fn request(resource: &[KeyValue], records: &[Arc<SpanLog>]) -> TracesRequest {
-    let spans = records.iter().flat_map(|log| spans(log)).collect();
-    TracesRequest {
-        resource_spans: vec![ResourceSpans {
-            resource: Some(Resource {
-                attributes: resource.to_vec(),
-            }),
-            scope_spans: vec![ScopeSpans {
-                scope: Some(Scope::host()),
-                spans,
-            }],
-            schema_url: SCHEMA.into(),
-        }],
+/// Fields of the messages of opentelemetry-proto, as [`super::proto`] has them.
+mod field {
+    pub(super) const RESOURCE_SPANS: u32 = 1;
+    pub(super) const RESOURCE: u32 = 1;
+    pub(super) const SCOPE_SPANS: u32 = 2;
+    pub(super) const SCHEMA_URL: u32 = 3;
+    pub(super) const SCOPE: u32 = 1;
+    pub(super) const SPANS: u32 = 2;
+
+    pub(super) const TRACE_ID: u32 = 1;
+    pub(super) const SPAN_ID: u32 = 2;
+    pub(super) const PARENT_SPAN_ID: u32 = 4;
+    pub(super) const NAME: u32 = 5;
+    pub(super) const KIND: u32 = 6;
+    pub(super) const START: u32 = 7;
+    pub(super) const END: u32 = 8;
+    pub(super) const ATTRIBUTES: u32 = 9;
+    pub(super) const LINKS: u32 = 13;
+    pub(super) const STATUS: u32 = 15;
+    pub(super) const FLAGS: u32 = 16;
+
+    pub(super) const LINK_FLAGS: u32 = 6;
+    pub(super) const STATUS_CODE: u32 = 3;
+}
+
+/// One request with `spans`, as [`append`] has written them.
+pub(super) fn request(resource: &[KeyValue], spans: &[u8]) -> Vec<u8> {
+    let resource = Resource {
+        attributes: resource.to_vec(),
+    };
+    let mut body = Vec::with_capacity(spans.len() + 1024);
+    message(&mut body, field::RESOURCE_SPANS, |body| {
+        bytes(body, field::RESOURCE, &resource.encode_to_vec());
+        message(body, field::SCOPE_SPANS, |body| {
+            bytes(body, field::SCOPE, &Scope::host().encode_to_vec());
+            body.extend_from_slice(spans);
+        });
+        bytes(body, field::SCHEMA_URL, SCHEMA.as_bytes());
+    });
+    body
+}
+
+/// Appends the spans of a record: the whole, and its parts.
+pub(super) fn append(into: &mut Vec<u8>, log: &SpanLog) {
+    let Some(finished) = log.finished() else {
+        return;
+    };
+    message(into, field::SPANS, |into| whole(into, log, finished));
+    for span in log.spans() {
+        message(into, field::SPANS, |into| part(into, log, finished, &span));
     }
 }
 
-/// The whole, and its parts.
-fn spans(log: &SpanLog) -> Vec<Span> {
-    let Some(finished) = log.finished() else {
-        return Vec::new();
-    };
-    let recorded: Vec<Recorded> = log.spans().collect();
-    let mut spans = Vec::with_capacity(recorded.len() + 1);
-    spans.push(whole(log, finished));
-    spans.extend(
-        recorded
-            .iter()
-            .map(|span| part(log, finished, span, &recorded)),
-    );
-    spans
-}
-
-fn whole(log: &SpanLog, finished: &Finished) -> Span {
+fn whole(into: &mut Vec<u8>, log: &SpanLog, finished: &Finished) {
     let (start, outline) = (log.start(), &finished.outline);
     let method = known(&outline.method);
-    let name = match (outline.what, &outline.route, &outline.upstream) {
-        (What::Request, Some(route), _) => format!("{method} {route}"),
-        (What::Request, None, _) => method.to_owned(),
-        (What::Delivery, Some(subscription), _) => format!("deliver {subscription}"),
-        (what, _, Some(window)) => format!("{} {window}", what.name()),
-        (what, _, None) => what.name().to_owned(),
+    ids(into, log, start.context.span_id);
+    if let Some(parent) = start.parent {
+        bytes(into, field::PARENT_SPAN_ID, &parent.to_be_bytes());
+    }
+    let (first, second) = match (outline.what, &outline.route, &outline.upstream) {
+        (What::Request, Some(route), _) => (method, Some(&**route)),
+        (What::Request, None, _) => (method, None),
+        (What::Delivery, Some(subscription), _) => ("deliver", Some(&**subscription)),
+        (what, _, window) => (what.name(), window.as_deref()),
     };
+    message(into, field::NAME, |into| {
+        into.extend_from_slice(first.as_bytes());
+        if let Some(second) = second {
+            into.push(b' ');
+            into.extend_from_slice(second.as_bytes());
+        }
+    });
     let kind = match outline.what {
         What::Request => Kind::Server,
         What::Delivery => Kind::Consumer,
         What::Deploy => Kind::Internal,
     };
-    let mut attributes = vec![KeyValue::text("hms.request_id", &*outline.request_id)];
+    kind_and_times(into, log, kind, Duration::ZERO, finished.duration);
+    text(into, "hms.request_id", &outline.request_id);
     if outline.what == What::Request {
-        attributes.push(KeyValue::text("http.request.method", method));
+        text(into, "http.request.method", method);
         if method == OTHER {
             let original = outline.method.as_str();
-            attributes.push(KeyValue::text("http.request.method_original", original));
+            text(into, "http.request.method_original", original);
         }
-        attributes.push(KeyValue::text("url.path", &*outline.path));
-        attributes.push(KeyValue::text("url.scheme", outline.scheme));
+        text(into, "url.path", &outline.path);
+        text(into, "url.scheme", outline.scheme);
         if let Some(route) = &outline.route {
-            attributes.push(KeyValue::text("http.route", &**route));
+            text(into, "http.route", route);
         }
     }
-    if outline.status > 0 {
-        attributes.push(KeyValue::int("http.response.status_code", outline.status));
-    }
+    status_code(into, outline.status);
     if let Some(upstream) = &outline.upstream {
         let name = match outline.window {
             true => "hms.window",
             false => "hms.service",
         };
-        attributes.push(KeyValue::text(name, &**upstream));
+        text(into, name, upstream);
     }
     if let Some(release) = outline.release {
-        attributes.push(KeyValue::int("hms.release", release));
+        int(into, "hms.release", release);
     }
-    let failed = outline.is_failed();
-    if failed {
+    if outline.is_failed() {
         let status = outline.status.to_string();
-        attributes.push(KeyValue::text(
-            "error.type",
-            outline.error.unwrap_or(&status),
-        ));
+        failure(into, outline.error.unwrap_or(&status));
     }
     if log.left_out() > 0 {
-        attributes.push(KeyValue::int("hms.spans_left_out", log.left_out()));
+        int(into, "hms.spans_left_out", log.left_out().into());
     }
-    let links = start.link.iter().map(|link| Link {
-        trace_id: link.trace_id.to_be_bytes().to_vec(),
-        span_id: link.span_id.to_be_bytes().to_vec(),
-        flags: u32::from(link.sampled) | KNOWS_REMOTE | REMOTE,
-    });
-    let parent = start.parent.map(|parent| parent.to_be_bytes().to_vec());
-    let flags = match parent {
+    if let Some(link) = start.link {
+        message(into, field::LINKS, |into| {
+            bytes(into, field::TRACE_ID, &link.trace_id.to_be_bytes());
+            bytes(into, field::SPAN_ID, &link.span_id.to_be_bytes());
+            let flags = u32::from(link.sampled) | KNOWS_REMOTE | REMOTE;
+            fixed32(into, field::LINK_FLAGS, flags);
+        });
+    }
+    let flags = match start.parent {
         Some(_) => SAMPLED | KNOWS_REMOTE | REMOTE,
         None => SAMPLED | KNOWS_REMOTE,
     };
-    Span {
-        trace_id: start.context.trace_id.to_be_bytes().to_vec(),
-        span_id: start.context.span_id.to_be_bytes().to_vec(),
-        parent_span_id: parent.unwrap_or_default(),
-        name,
-        kind: kind.into(),
-        start_time_unix_nano: nanos(log.started_at(), Duration::ZERO),
-        end_time_unix_nano: nanos(log.started_at(), finished.duration),
-        attributes,
-        links: links.collect(),
-        status: failed.then(error),
-        flags,
-    }
+    fixed32(into, field::FLAGS, flags);
 }
 
-fn part(log: &SpanLog, finished: &Finished, span: &Recorded, all: &[Recorded]) -> Span {
-    let context = log.start().context;
-    let parent = span.parent.and_then(|index| {
-        let parent = all.iter().find(|other| other.index == index)?;
-        Some(parent.span_id)
-    });
-    let mut attributes = Vec::new();
-    let mut name = span.kind.name().to_owned();
-    match (span.kind, span.detail.as_deref()) {
+fn part(into: &mut Vec<u8>, log: &SpanLog, finished: &Finished, span: &Recorded) {
+    ids(into, log, span.span_id);
+    let parent = match span.parent {
+        Some(index) => log.id_of(index),
+        None => log.start().context.span_id,
+    };
+    bytes(into, field::PARENT_SPAN_ID, &parent.to_be_bytes());
+    let call = match (span.kind, span.detail.as_deref()) {
         (SpanKind::Call | SpanKind::Upstream, Some(detail)) => {
             let (method, origin) = detail.split_once(' ').unwrap_or(("", detail));
             let method = Method::try_from(method).map_or(OTHER, |method| known(&method));
-            name = method.to_owned();
-            attributes.push(KeyValue::text("http.request.method", method));
-            attributes.push(KeyValue::text("url.full", origin));
-            attributes.extend(server(origin));
+            Some((method, origin))
         }
-        (SpanKind::Own, Some(own)) => name = own.to_owned(),
-        (_, Some(window)) => attributes.push(KeyValue::text("hms.window", window)),
-        (_, None) => {}
-    }
-    if let Some(used) = span.used {
-        let cpu_ms = u64::try_from(used.cpu.as_millis()).unwrap_or(u64::MAX);
-        attributes.push(KeyValue::int("hms.cpu_ms", cpu_ms));
-        attributes.push(KeyValue::int("hms.memory_peak", used.memory_bytes));
-    }
-    if let Some(status) = span.status {
-        attributes.push(KeyValue::int("http.response.status_code", status));
-    }
-    // For a client, 4xx is an error too.
-    let from = if span.kind.is_client() { 400 } else { 500 };
-    let failed = span.failed || span.status.is_some_and(|status| status >= from);
-    if failed {
-        let status = span.status.map(|status| status.to_string());
-        attributes.push(KeyValue::text(
-            "error.type",
-            status.unwrap_or_else(|| OTHER.into()),
-        ));
-    }
+        _ => None,
+    };
+    let name = match (call, span.kind, span.detail.as_deref()) {
+        (Some((method, _)), ..) => method,
+        (None, SpanKind::Own, Some(own)) => own,
+        _ => span.kind.name(),
+    };
+    bytes(into, field::NAME, name.as_bytes());
     let kind = match span.kind.is_client() {
         true => Kind::Client,
         false => Kind::Internal,
     };
     let ended = span.ended.unwrap_or(finished.duration).max(span.begun);
-    Span {
-        trace_id: context.trace_id.to_be_bytes().to_vec(),
-        span_id: span.span_id.to_be_bytes().to_vec(),
-        parent_span_id: parent.unwrap_or(context.span_id).to_be_bytes().to_vec(),
-        name,
-        kind: kind.into(),
-        start_time_unix_nano: nanos(log.started_at(), span.begun),
-        end_time_unix_nano: nanos(log.started_at(), ended),
-        attributes,
-        links: Vec::new(),
-        status: failed.then(error),
-        flags: SAMPLED | KNOWS_REMOTE,
+    kind_and_times(into, log, kind, span.begun, ended);
+    match (call, span.kind, span.detail.as_deref()) {
+        (Some((method, origin)), ..) => {
+            text(into, "http.request.method", method);
+            text(into, "url.full", origin);
+            server(into, origin);
+        }
+        (None, SpanKind::Own, _) | (None, _, None) => {}
+        (None, _, Some(window)) => text(into, "hms.window", window),
     }
+    if let Some(Used { cpu, memory_bytes }) = span.used {
+        let cpu_ms = u64::try_from(cpu.as_millis()).unwrap_or(u64::MAX);
+        int(into, "hms.cpu_ms", cpu_ms);
+        int(into, "hms.memory_peak", memory_bytes);
+    }
+    status_code(into, span.status.unwrap_or(0));
+    // For a client, 4xx is an error too.
+    let from = if span.kind.is_client() { 400 } else { 500 };
+    if span.failed || span.status.is_some_and(|status| status >= from) {
+        let status = span.status.map(|status| status.to_string());
+        failure(into, status.as_deref().unwrap_or(OTHER));
+    }
+    fixed32(into, field::FLAGS, SAMPLED | KNOWS_REMOTE);
+}
+
+fn ids(into: &mut Vec<u8>, log: &SpanLog, span_id: u64) {
+    let trace_id = log.start().context.trace_id;
+    bytes(into, field::TRACE_ID, &trace_id.to_be_bytes());
+    bytes(into, field::SPAN_ID, &span_id.to_be_bytes());
+}
+
+fn kind_and_times(into: &mut Vec<u8>, log: &SpanLog, kind: Kind, begun: Duration, ended: Duration) {
+    number(into, field::KIND, kind as u64);
+    fixed64(into, field::START, nanos(log.started_at(), begun));
+    fixed64(into, field::END, nanos(log.started_at(), ended));
+}
+
+fn text(into: &mut Vec<u8>, name: &str, value: &str) {
+    text_attribute(into, field::ATTRIBUTES, name, value);
+}
+
+fn int(into: &mut Vec<u8>, name: &str, value: u64) {
+    number_attribute(into, field::ATTRIBUTES, name, value);
+}
+
+/// The status of an answer; 0: there is none.
+fn status_code(into: &mut Vec<u8>, status: u16) {
+    if status > 0 {
+        int(into, "http.response.status_code", status.into());
+    }
+}
+
+/// It is an error, of that type.
+fn failure(into: &mut Vec<u8>, kind: &str) {
+    text(into, "error.type", kind);
+    message(into, field::STATUS, |into| {
+        number(into, field::STATUS_CODE, StatusCode::Error as u64);
+    });
 }
 
 /// The name for a method that is none of HTTP's, and for errors without a code.
@@ -200,26 +239,18 @@ fn known(method: &Method) -> &'static str {
 }
 
 /// The address and the port of an origin.
-fn server(origin: &str) -> Vec<KeyValue> {
+fn server(into: &mut Vec<u8>, origin: &str) {
     let Ok(uri) = origin.parse::<http::Uri>() else {
-        return Vec::new();
+        return;
     };
     let usual = match uri.scheme_str() {
         Some("https") => 443,
         _ => 80,
     };
-    let host = uri
-        .host()
-        .map(|host| KeyValue::text("server.address", host));
-    let port = KeyValue::int("server.port", uri.port_u16().unwrap_or(usual));
-    host.into_iter().chain([port]).collect()
-}
-
-fn error() -> Status {
-    Status {
-        message: String::new(),
-        code: StatusCode::Error.into(),
+    if let Some(host) = uri.host() {
+        text(into, "server.address", host);
     }
+    int(into, "server.port", uri.port_u16().unwrap_or(usual).into());
 }
 
 fn nanos(started: SystemTime, after: Duration) -> u64 {
