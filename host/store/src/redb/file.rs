@@ -293,6 +293,14 @@ impl StoreFile {
     }
 }
 
+/// A store that nobody closed is closed with its last holder: redb's own drop writes to the file,
+/// and panics if that is damaged.
+impl Drop for StoreFile {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 fn open_in(state: &State<Open>) -> Result<&Opened<Open>, StoreError> {
     match state {
         State::Open(open) => Ok(open),
