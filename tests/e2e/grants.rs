@@ -2,7 +2,8 @@
 
 use crate::backup::restore;
 use hms_api::{
-    Changed, FileState, GrantsDetail, GrantsList, Limits, Problem, RemovedGrants, ShownLimits,
+    Changed, Deployed, FileState, GrantsDetail, GrantsList, Limits, Problem, RemovedGrants,
+    ShownLimits,
 };
 use hms_harness::{Host, eventually, guest};
 use hms_windows::Consent;
@@ -224,6 +225,27 @@ async fn limit_of_the_file_is_shown_with_its_place_and_not_changed_elsewhere() {
     assert!(said.contains("w.yaml:3"), "{said}");
     host.admin(Method::DELETE, "/windows/w/grants", "").await;
     assert_eq!(queue(&host).await, 5);
+}
+
+#[tokio::test]
+async fn first_release_is_deployed_with_a_note_of_what_it_is_not_granted() {
+    let hello = guest("hello-wasip3").await;
+    let host = Host::with_open_windows(&[("w", &hello)]).await;
+    let caller = guest("prober").await;
+    let made = host
+        .admin(Method::PUT, "/windows/first", caller.clone())
+        .await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let notes = made.read::<Deployed>().notes;
+    assert!(
+        notes.iter().any(|it| it.contains("which is not granted")),
+        "{notes:?}"
+    );
+    let file = host.data().join("second.wasm");
+    fs::write(&file, caller).unwrap();
+    let shown = host.cli("deploy", &[file.to_str().unwrap()]).await;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("note: imports wasi:http/"), "{shown}");
 }
 
 #[tokio::test]

@@ -20,6 +20,10 @@ pub struct Deployed {
     /// Imported interfaces that no window is given: a call of their functions ends the request.
     #[serde(default)]
     pub trapped: Vec<String>,
+    /// Sentences about what a first release imports and a grant would allow. Of another release the
+    /// difference has them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Each step and how long it took, in milliseconds.
     #[serde(default)]
     pub steps: Vec<(Step, f64)>,

@@ -198,23 +198,31 @@ pub fn sentence(release: u64, gained: &[Ability]) -> Option<String> {
 
 /// Sentences about `imports` that reach nothing, one a package.
 pub fn ungranted(imports: &[String], granted: &WindowGrants) -> Vec<String> {
-    let grants = &granted.grants;
-    let calls = !grants.outbound.is_empty() || !grants.calls.is_empty();
-    let notes: BTreeSet<String> = imports
+    let nothing = imports
         .iter()
         .map(|import| bare(import))
-        .filter_map(|import| match interface(import)? {
-            Interface::Http if !calls => Some(format!(
-                "imports {import}, which is not granted: its calls are refused"
-            )),
-            Interface::Nothing => {
-                let package = import.split('/').next().unwrap_or(import);
-                Some(format!(
-                    "imports {package}, which no window is granted: it reaches nothing"
-                ))
-            }
-            _ => None,
-        })
+        .filter(|import| matches!(interface(import), Some(Interface::Nothing)))
+        .map(|import| {
+            let package = import.split('/').next().unwrap_or(import);
+            format!("imports {package}, which no window is granted: it reaches nothing")
+        });
+    let notes: BTreeSet<String> = nothing.chain(not_yet_granted(imports, granted)).collect();
+    notes.into_iter().collect()
+}
+
+/// Those of them that a grant would change. The others are in each component of some languages,
+/// whose runtimes import the file system.
+pub fn not_yet_granted(imports: &[String], granted: &WindowGrants) -> Vec<String> {
+    let grants = &granted.grants;
+    if !grants.outbound.is_empty() || !grants.calls.is_empty() {
+        return Vec::new();
+    }
+    let calls = imports
+        .iter()
+        .map(|import| bare(import))
+        .filter(|import| matches!(interface(import), Some(Interface::Http)));
+    let notes: BTreeSet<String> = calls
+        .map(|import| format!("imports {import}, which is not granted: its calls are refused"))
         .collect();
     notes.into_iter().collect()
 }

@@ -227,7 +227,9 @@ function failure(to, thrown) {
   if (error instanceof Error) return new FetchError(to.target, "invalid", error.message, false);
   const tag = error?.tag ?? "no answer";
   if (tag === "HTTP-request-denied") {
-    const text = `no grant allows it: ask the operator to add to this window's file in windows/: ${to.grant}`;
+    const text =
+      "the host refuses it, and this window's log says why. If nothing grants it, ask the operator to add " +
+      `to this window's file in windows/: ${to.grant}`;
     return new FetchError(to.target, "denied", text, false);
   }
   if (tag === "internal-error") {

@@ -109,7 +109,8 @@ fn said(target: &Target, code: ErrorCode) -> (FetchErrorKind, bool, String) {
     let (kind, may_have_arrived, what) = match code {
         Code::HttpRequestDenied => {
             let what = format!(
-                "no grant allows it: ask the operator to add to this window's file in windows/: {}",
+                "the host refuses it, and this window's log says why. If nothing grants it, ask \
+                 the operator to add to this window's file in windows/: {}",
                 target.grant
             );
             return (Kind::Denied, false, what);

@@ -96,6 +96,9 @@ impl Deploy {
                 if let Some(trapped) = trapped(&deployed.read) {
                     say!("{trapped}");
                 }
+                for note in &deployed.read.notes {
+                    say!("note: {}", printable(note));
+                }
             }
         }
         Ok(())

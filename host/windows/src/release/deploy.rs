@@ -23,6 +23,7 @@ use crate::{ChangeError, Consent, Probe, ReleaseRecord, TrafficShare, WindowName
 use hms_api::{DeployEvent, Deployed, Step};
 use hms_core::trace::{Outline, SpanKind, SpanLog, Spans, What};
 use hms_grants::WindowGrants;
+use hms_grants::ability::not_yet_granted;
 use hms_runtime::inspect::{Inspection, inspect, unknown};
 use http::Method;
 use std::path::Path;
@@ -254,6 +255,10 @@ impl Registry {
             release: (&release).into(),
             replaced,
             canary: options.canary.map(|share| share.to_string()),
+            notes: match &compared {
+                Some(_) => Vec::new(),
+                None => not_yet_granted(&release.imports, &granted.load()),
+            },
             difference: compared.map(|compared| compared.difference),
             steps: Vec::new(),
         })

@@ -239,7 +239,8 @@ def _failure(target: str, grant: str, code: Any) -> FetchError:
     name = type(code).__name__.removeprefix("ErrorCode_")
     if name == "HttpRequestDenied":
         text = (
-            "no grant allows it: ask the operator to add to this window's file in windows/:"
+            "the host refuses it, and this window's log says why. If nothing grants it, ask the"
+            " operator to add to this window's file in windows/:"
             f" {grant}"
         )
         return FetchError(target, "denied", text, False)
