@@ -5,18 +5,25 @@ use hms_api::RequestTrace;
 use hms_core::trace::{SpanLog, TraceId};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Instant;
 
 /// Records that are kept whatever came of them. 500: a few minutes of a quiet host, and 2 MiB.
 const LAST: usize = 500;
+
+/// Of ordinary ones so many a second are kept, be it at once. 1,000: nobody reads more, and the
+/// records that a busy host does not keep stay in the processor's cache, from one request to the
+/// next.
+const A_SECOND: u64 = 1000;
 
 /// Failed ones and slow ones that are kept beside those, of each kind. 100: the bad minute is still
 /// there when somebody looks.
 const NOTABLE: usize = 100;
 
-/// The last records: all, and failed and slow ones for longer.
+/// The last records: all, or of a busy host a part of them; and failed and slow ones for longer.
 #[derive(Debug)]
 pub struct Recent {
+    pace: Pace,
     all: Ring,
     failed: Ring,
     slow: Ring,
@@ -40,6 +47,7 @@ pub struct Filter {
 impl Default for Recent {
     fn default() -> Self {
         Recent {
+            pace: Pace::default(),
             all: Ring::of(LAST),
             failed: Ring::of(NOTABLE),
             slow: Ring::of(NOTABLE),
@@ -48,16 +56,23 @@ impl Default for Recent {
 }
 
 impl Recent {
-    /// Keeps a record that is over. Gives one that is no longer kept among all of them.
+    /// Keeps a record that is over, or gives it back. Gives one that is no longer kept among all of
+    /// them.
     pub(super) fn push(&self, log: Arc<SpanLog>) -> Option<Arc<SpanLog>> {
         let finished = log.finished();
-        if finished.is_some_and(|it| it.outline.is_failed()) {
+        let failed = finished.is_some_and(|it| it.outline.is_failed());
+        let slow = finished.is_some_and(|it| it.slow);
+        if failed {
             self.failed.push(log.clone());
         }
-        if finished.is_some_and(|it| it.slow) {
+        if slow {
             self.slow.push(log.clone());
         }
-        self.all.push(log)
+        let duration = finished.map(|it| it.duration).unwrap_or_default();
+        match failed || slow || self.pace.allows(log.started() + duration) {
+            true => self.all.push(log),
+            false => Some(log),
+        }
     }
 
     /// The records that `filter` asks for, the latest first, without their spans.
@@ -102,6 +117,42 @@ impl Recent {
             of_trace.min_by_key(|log| log.started())
         })?;
         shown::shown(&found, Detail::Spans)
+    }
+}
+
+/// Which ordinary records are kept: [`A_SECOND`], by the generic cell rate algorithm (ITU-T I.371). Of
+/// two that come at the same moment both may be kept.
+#[derive(Debug)]
+struct Pace {
+    since: Instant,
+    /// When the last one that is kept would have been due, in nanoseconds.
+    due: AtomicU64,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace {
+            since: Instant::now(),
+            due: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Pace {
+    /// Nanoseconds between two.
+    const EACH: u64 = 1_000_000_000 / A_SECOND;
+
+    fn allows(&self, now: Instant) -> bool {
+        let now = now.saturating_duration_since(self.since).as_nanos();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        let due = self.due.load(Relaxed);
+        let ahead = due.saturating_sub(now);
+        let allowed = ahead < Self::EACH.saturating_mul(A_SECOND);
+        if allowed {
+            let next = due.max(now).saturating_add(Self::EACH);
+            self.due.store(next, Relaxed);
+        }
+        allowed
     }
 }
 
@@ -205,6 +256,32 @@ mod tests {
         assert_eq!(found.error.as_deref(), Some("instance-trapped"));
         assert_eq!(found.spans[0].parent_id, found.span_id);
         assert!(tracer.recent().get("usual").is_none());
+    }
+
+    #[test]
+    fn busy_host_keeps_a_part_of_its_ordinary_requests() {
+        let pace = Pace::default();
+        let at = |ms| pace.since + Duration::from_millis(ms);
+        // A burst, of which all are kept.
+        assert!((0..A_SECOND).all(|_| pace.allows(at(0))));
+        assert!(!pace.allows(at(0)));
+        // Then one each millisecond, of ten that come.
+        let kept = |ms| (0..10).filter(|_| pace.allows(at(ms))).count();
+        assert!((1..2000).all(|ms| kept(ms) == 1));
+        // And after a while without any, a burst again.
+        assert!((0..A_SECOND).all(|_| pace.allows(at(20_000))));
+        assert!(!pace.allows(at(20_000)));
+    }
+
+    #[test]
+    fn failed_request_of_a_busy_host_is_kept() {
+        let tracer = Tracer::default();
+        for n in 0..2 * A_SECOND {
+            ask(&tracer, &n.to_string(), 200);
+        }
+        ask(&tracer, "failed", 500);
+        assert_eq!(ids(&tracer, &Filter::default()).first().unwrap(), "failed");
+        assert!(tracer.recent().get("failed").is_some());
     }
 
     #[test]
