@@ -152,6 +152,7 @@ async fn release_needing_more_than_the_last_one_requires_consent() {
     ] {
         assert!(said.contains(part), "{part} is not in:\n{said}");
     }
+    assert_eq!(said.matches("use its store").count(), 1, "{said}");
     let newest = &host.window_and_releases("w").await.releases[1];
     assert_eq!((newest.number, newest.digest.len()), (2, 64));
     assert!(newest.imports.concat().contains("wasi:keyvalue/store"));

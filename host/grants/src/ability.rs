@@ -531,8 +531,28 @@ fn atoms(
     atoms
 }
 
-/// `POST https://api.card.example/v1/charges/** with secret card-key`.
+/// `POST https://api.card.example/v1/charges/** with secret card-key, also in 10.0.0.0/8`.
 fn outbound(grant: &OutboundGrant) -> String {
+    let clauses = clauses(grant);
+    said(grant, &clauses)
+}
+
+/// The same with its own bounds.
+fn outbound_in_full(grant: &OutboundGrant) -> String {
+    let mut clauses = clauses(grant);
+    if let Some(timeout) = grant.timeout {
+        let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        clauses.push(format!("within {}", hms_core::units::Time::of_ms(ms)));
+    }
+    if let Some(at_once) = grant.at_once {
+        clauses.push(format!("{at_once} at once"));
+    }
+    said(grant, &clauses)
+}
+
+/// The requests that it is for, and what is more to say of them. A comma parts two clauses, so that
+/// none reads as a part of the one before.
+fn said(grant: &OutboundGrant, clauses: &[String]) -> String {
     let methods: Vec<String> = methods(grant).iter().map(Method::to_string).collect();
     let origin = grant.to();
     let named = |path: Option<Pattern>| match path {
@@ -540,39 +560,35 @@ fn outbound(grant: &OutboundGrant) -> String {
         None => format!("{origin} on every path"),
     };
     let paths: Vec<String> = paths(grant).into_iter().map(named).collect();
-    let mut said = format!("{} {}", and(&methods), and(&paths));
+    let requests = format!("{} {}", and(&methods), and(&paths));
+    match clauses {
+        [] => requests,
+        clauses => format!("{requests} {}", clauses.join(", ")),
+    }
+}
+
+/// What comes with its requests, one clause each.
+fn clauses(grant: &OutboundGrant) -> Vec<String> {
+    let mut clauses = Vec::new();
     let secrets: BTreeSet<&String> = secrets(grant).collect();
     let secrets: Vec<String> = secrets.into_iter().cloned().collect();
     match secrets.len() {
         0 => {}
-        1 => said.push_str(&format!(" with secret {}", and(&secrets))),
-        _ => said.push_str(&format!(" with secrets {}", and(&secrets))),
+        1 => clauses.push(format!("with secret {}", and(&secrets))),
+        _ => clauses.push(format!("with secrets {}", and(&secrets))),
     }
     if let Some(certificate) = &grant.client_cert {
         let file = certificate.cert.display();
-        said.push_str(&format!(" with client certificate {file}"));
+        clauses.push(format!("with client certificate {file}"));
     }
     if let Some(ca) = &grant.ca {
-        said.push_str(&format!(" trusting {}", ca.display()));
+        clauses.push(format!("trusting {}", ca.display()));
     }
     if !grant.private.is_empty() {
         let networks: Vec<String> = grant.private.iter().map(IpNet::to_string).collect();
-        said.push_str(&format!(" also in {}", and(&networks)));
+        clauses.push(format!("also in {}", and(&networks)));
     }
-    said
-}
-
-/// The same with its own bounds.
-fn outbound_in_full(grant: &OutboundGrant) -> String {
-    let mut said = outbound(grant);
-    if let Some(timeout) = grant.timeout {
-        let ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-        said.push_str(&format!(" within {}", hms_core::units::Time::of_ms(ms)));
-    }
-    if let Some(at_once) = grant.at_once {
-        said.push_str(&format!(", {at_once} at once"));
-    }
-    said
+    clauses
 }
 
 fn call(grant: &CallGrant) -> String {

@@ -175,7 +175,7 @@ fn authority_is_named_and_not_asked_for_where_it_is_taken_away() {
     let with_ca = CARD.replace("    paths", "    ca: my.pem\n    paths");
     let asked = asks(CARD, &with_ca).unwrap();
     assert!(
-        asked.contains("with secret card-key trusting my.pem"),
+        asked.contains("with secret card-key, trusting my.pem"),
         "{asked}"
     );
     assert_eq!(asks(&with_ca, CARD), None);
@@ -266,6 +266,24 @@ fn plain_sentences_say_everything_and_no_value() {
         assert!(said.contains(part), "{part}: {said}");
     }
     assert!(!said.contains("EUR"), "{said}");
+}
+
+#[test]
+fn clauses_of_a_sentence_are_parted_by_commas() {
+    let text = CARD.replace(
+        "    paths",
+        "    ca: my.pem\n    private: [10.0.0.0/8, 172.16.0.0/12]\n    timeout: 2s\n    at-once: \
+         4\n    paths",
+    );
+    let granted = granted(&text);
+    let may = "POST https://api.card.example/v1/charges/** with secret card-key, trusting my.pem, \
+               also in 10.0.0.0/8 and 172.16.0.0/12";
+    let at = "(windows/payments.yaml:2)";
+    assert_eq!(abilities(&http(), &granted)[0].may, format!("{may} {at}"));
+    assert_eq!(
+        plain(&granted)[0],
+        format!("may {may}, within 2s, 4 at once {at}")
+    );
 }
 
 #[test]

@@ -258,7 +258,6 @@ fn changes(difference: &Difference) -> String {
         }
     }
     for (kind, GainedAndLost { gained, lost }) in [
-        ("capabilities", &difference.capabilities),
         ("trapped", &difference.trapped),
         ("imports", &difference.imports),
         ("exports", &difference.exports),
