@@ -213,15 +213,18 @@ async fn login_from(host: &Host, address: [u8; 4], token: &str) -> String {
 async fn wrong_tokens_are_bounded_and_nobody_who_is_in_notices() {
     let host = Host::with_open_windows(&[]).await;
     let id = cookie(&host).await;
+    let counted = async || host.metric("hms_admin_sign_ins_refused_total").await;
     for _ in 0..10 {
         assert_eq!(login(&host, "wrong", &[SAME]).await.status, 403);
     }
+    assert_eq!(counted().await, Some(0));
     let refused = login(&host, &token(&host), &[SAME]).await;
     assert!(
         refused.text().contains("Too many wrong tokens"),
         "{}",
         refused.text()
     );
+    assert_eq!(counted().await, Some(1));
     let page = ask(&host, Method::GET, "/ui/", &[("cookie", &id)]).await;
     assert_eq!(page.status, 200);
     // Nor does an operator at another address.

@@ -6,6 +6,7 @@ use super::window_metrics::WindowCollector;
 use hms_api::{WindowState, Word};
 use hms_core::limits::Limit;
 use hms_core::printable::Label;
+use hms_dashboard::Dashboard;
 use hms_disk::reserve::Reserve;
 use hms_events::EventsMetrics;
 use hms_gateway::Gateway;
@@ -329,6 +330,16 @@ impl Metrics {
             "backup_last_complete_seconds",
             "Unix time at which the last complete backup ended; 0: none since startup",
             counters.last_complete.clone(),
+        );
+    }
+
+    /// Adds what is counted of the dashboard.
+    pub fn dashboard(&mut self, dashboard: &Dashboard) {
+        let admin = self.registry.sub_registry_with_prefix("admin");
+        admin.register(
+            "sign_ins_refused",
+            "Sign-ins to the dashboard refused because of wrong tokens before them, mostly of one address",
+            dashboard.sign_ins_refused().clone(),
         );
     }
 

@@ -35,6 +35,7 @@ use http::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use live::Live;
 use machine::Machine;
 use pages::Page;
+use prometheus_client::metrics::counter::Counter;
 use series::AllSeries;
 use session::{Attempts, Sessions};
 use sha2::{Digest, Sha256};
@@ -69,6 +70,7 @@ pub struct Dashboard {
     hosts: Hosts,
     sessions: Sessions,
     attempts: Attempts,
+    sign_ins_refused: Counter,
     assets: Assets,
     live: Live,
     series: Arc<AllSeries>,
@@ -108,12 +110,18 @@ impl Dashboard {
             hosts: Hosts::new(about.hosts.clone()),
             sessions: Sessions::default(),
             attempts: Attempts::default(),
+            sign_ins_refused: Counter::default(),
             assets: Assets::new(),
             live: Live::new(shutdown),
             series: Arc::default(),
             machine: Arc::new(Machine::new(about.data.clone())),
             about,
         }
+    }
+
+    /// Sign-ins that were refused unread, because too many wrong tokens came before them.
+    pub fn sign_ins_refused(&self) -> &Counter {
+        &self.sign_ins_refused
     }
 
     /// Whether requests with this path are the dashboard's.
@@ -233,6 +241,7 @@ impl Dashboard {
         let origin = request.headers().get(http::header::ORIGIN);
         let secure = origin.is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
         if let Err(wait) = self.attempts.begin(client) {
+            self.sign_ins_refused.inc();
             return pages::login(Some(&session::too_many(wait)));
         }
         let Some(body) = api::whole(request.into_body(), MAX_LOGIN_BYTES).await else {

@@ -240,6 +240,11 @@ impl OpenHost {
         if let Some(folder) = &folder {
             metrics.watched_files(folder.counts());
         }
+        let dashboard = Arc::new(Dashboard::new(
+            about(settings, &data, &gateway_listeners, &admin_listeners),
+            signals.shutdown.clone(),
+        ));
+        metrics.dashboard(&dashboard);
         let readiness = Readiness::default();
         let routes = gateway.clone();
         readiness.wait_for("the routes folder", move || routes.routes_were_read());
@@ -260,10 +265,7 @@ impl OpenHost {
             backups,
             events: events.clone(),
             shutdown: signals.shutdown.clone(),
-            dashboard: Arc::new(Dashboard::new(
-                about(settings, &data, &gateway_listeners, &admin_listeners),
-                signals.shutdown.clone(),
-            )),
+            dashboard,
         });
         Ok(Some(OpenHost {
             windows,
