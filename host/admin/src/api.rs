@@ -383,7 +383,10 @@ impl Admin {
     ) -> Response<Body> {
         let (method, query) = (request.method(), request.uri().query().unwrap_or_default());
         let (events, windows) = (&self.events, &self.windows);
-        let parked = |sub: &str, event: &str| format!("{name}/{sub}/{event}");
+        let of = |sub: &str| events::Of {
+            window: name.clone(),
+            name: sub.to_owned(),
+        };
         let (get, post, delete) = (
             method == Method::GET,
             method == Method::POST,
@@ -398,20 +401,20 @@ impl Admin {
             ("subscriptions", [sub]) if get => events::subscription(events, &name, sub),
             ("subscriptions", [_]) => reply::method_not_allowed("GET"),
             ("subscriptions", [sub, "parked"]) if delete => {
-                events::all_parked(tasks, events, Parked::Drop, name, sub).await
+                events::all_parked(tasks, events, Parked::Drop, of(sub)).await
             }
             ("subscriptions", [sub, "parked", "retry"]) if post => {
-                events::all_parked(tasks, events, Parked::Retry, name, sub).await
+                events::all_parked(tasks, events, Parked::Retry, of(sub)).await
             }
             ("subscriptions", [_, "parked", "retry"]) => reply::method_not_allowed("POST"),
             ("subscriptions", [sub, "parked", event]) if delete => {
-                events::one_parked(tasks, events, Parked::Drop, parked(sub, event)).await
+                events::one_parked(tasks, events, Parked::Drop, of(sub), event).await
             }
             ("subscriptions", [_, "parked"] | [_, "parked", _]) => {
                 reply::method_not_allowed("DELETE")
             }
             ("subscriptions", [sub, "parked", event, "retry"]) if post => {
-                events::one_parked(tasks, events, Parked::Retry, parked(sub, event)).await
+                events::one_parked(tasks, events, Parked::Retry, of(sub), event).await
             }
             ("subscriptions", [sub, verb @ ("pause" | "resume" | "replay")]) if post => {
                 let body = request.into_body();

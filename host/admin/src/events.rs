@@ -255,6 +255,12 @@ pub(super) async fn parked(events: &Events, query: &str) -> Response<Body> {
     }
 }
 
+/// The subscription of parked events.
+pub(super) struct Of {
+    pub window: WindowName,
+    pub name: String,
+}
+
 /// What is done with parked events.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Verb {
@@ -270,11 +276,19 @@ impl Verb {
         }
     }
 
-    fn done(self, count: u64, in_flight: u64) -> Response<Body> {
-        let (retried, dropped) = (count, count);
+    fn done(self, events: &Events, of: &Of, count: u64, in_flight: u64) -> Response<Body> {
         match self {
-            Verb::Retry => reply::changed(RetriedEvents { retried }, None),
-            Verb::Drop => reply::changed(DroppedEvents { dropped, in_flight }, None),
+            Verb::Retry => {
+                let retried = RetriedEvents {
+                    retried: count,
+                    subscription: events.subscription(of.window.as_str(), &of.name).ok(),
+                };
+                reply::changed(retried, None)
+            }
+            Verb::Drop => {
+                let dropped = count;
+                reply::changed(DroppedEvents { dropped, in_flight }, None)
+            }
         }
     }
 }
@@ -284,12 +298,14 @@ pub(super) async fn one_parked(
     tasks: &Tasks,
     events: &Arc<Events>,
     verb: Verb,
-    id: String,
+    of: Of,
+    event: &str,
 ) -> Response<Body> {
     let events = events.clone();
+    let id = format!("{}/{}/{event}", of.window, of.name);
     let change = async move {
         match verb.of(&events, &id).await {
-            Ok(()) => verb.done(1, 0),
+            Ok(()) => verb.done(&events, &of, 1, 0),
             Err(error) => refuse(&error),
         }
     };
@@ -301,13 +317,12 @@ pub(super) async fn all_parked(
     tasks: &Tasks,
     events: &Arc<Events>,
     verb: Verb,
-    window: WindowName,
-    name: &str,
+    of: Of,
 ) -> Response<Body> {
-    let (events, name) = (events.clone(), name.to_owned());
+    let events = events.clone();
     let change = async move {
-        match each_parked(&events, verb, window.as_str(), &name).await {
-            Ok((count, in_flight)) => verb.done(count, in_flight),
+        match each_parked(&events, verb, of.window.as_str(), &of.name).await {
+            Ok((count, in_flight)) => verb.done(&events, &of, count, in_flight),
             Err(error) => refuse(&error),
         }
     };

@@ -185,6 +185,10 @@ pub struct ParkedEvent {
 pub struct RetriedEvents {
     /// How many, those that were to be tried again already included.
     pub retried: u64,
+    /// Their subscription, which delivers nothing while it is paused. Absent if it was removed
+    /// meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<SubscriptionStatus>,
 }
 
 /// Parked events that were dropped, in a [`Changed`](crate::Changed).

@@ -27,10 +27,16 @@ async fn parked_events_are_listed_dropped_and_delivered_once_the_cause_is_gone()
     let after: ParkedList = host.admin(Method::GET, &path, "").await.read();
     assert_eq!((after.parked.len(), after.more), (2, false));
     let table = said(&host, "parked", &["--of", "inbox/all"]).await;
-    assert!(
-        list.parked.iter().all(|one| table.contains(&one.id)),
-        "{table}"
-    );
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 4, "{table}");
+    for (line, one) in lines[1..].iter().zip(&list.parked) {
+        let cells = line.split("  ").map(str::trim);
+        let cells: Vec<&str> = cells.filter(|cell| !cell.is_empty()).collect();
+        let sequence = one.event.sequence.to_string();
+        // The two that `hms events` wants are beside each other.
+        assert_eq!(cells[..3], [&*one.id, &one.source, &sequence], "{table}");
+        assert!(line.ends_with(&one.why), "{table}");
+    }
     assert_eq!(
         said(&host, "parked", &["--of", "emitter"])
             .await
@@ -76,17 +82,51 @@ async fn parked_events_are_listed_dropped_and_delivered_once_the_cause_is_gone()
 }
 
 #[tokio::test]
-async fn all_parked_events_of_a_subscription_are_dropped_at_once() {
+async fn parked_events_are_listed_by_their_numbers_and_dropped_at_once() {
     let host = host(&subscription(NOWHERE)).await;
     for number in 0..10 {
         emit(&host, "a.v1", &number.to_string(), "x").await;
     }
     status(&host, |status| status.parked == 10).await;
+    let mut sequences = Vec::new();
+    let mut after = String::new();
+    loop {
+        let path = format!("/parked?limit=3{after}");
+        let page: ParkedList = host.admin(Method::GET, &path, "").await.read();
+        sequences.extend(page.parked.iter().map(|one| one.event.sequence));
+        after = format!("&after={}", page.parked.last().unwrap().id);
+        if !page.more {
+            break;
+        }
+    }
+    assert_eq!(sequences, Vec::from_iter(1..=10));
     let dropped = said(&host, "parked", &["drop", "inbox/all", "--yes"]).await;
     assert_eq!(dropped, "inbox/all: 10 events are dropped\n");
     status(&host, |status| status.parked == 0 && status.lag == 0).await;
     let list: ParkedList = host.admin(Method::GET, "/parked", "").await.read();
     assert!(list.parked.is_empty() && !list.more);
+}
+
+#[tokio::test]
+async fn retry_of_a_paused_subscription_says_that_it_is_paused_and_waits() {
+    let host = host(&subscription(NOWHERE)).await;
+    emit(&host, "a.v1", "one", "first;").await;
+    status(&host, |status| status.parked == 1).await;
+    said(&host, "subscriptions", &["inbox/all", "pause"]).await;
+    subscribe(&host, &subscription(LIST), 1).await;
+    let retried = said(&host, "parked", &["retry", "inbox/all"]).await;
+    let paused = "inbox/all is paused since ";
+    assert!(
+        retried.starts_with("inbox/all: 1 event is to be tried again\n")
+            && retried.contains(paused)
+            && retried.contains("`hms subscriptions inbox/all resume`"),
+        "{retried}"
+    );
+    let list: ParkedList = host.admin(Method::GET, "/parked", "").await.read();
+    let again = said(&host, "parked", &["retry", &list.parked[0].id]).await;
+    assert!(again.contains(paused), "{again}");
+    said(&host, "subscriptions", &["inbox/all", "resume"]).await;
+    got(&host, &["first;"]).await;
 }
 
 #[tokio::test]

@@ -11,9 +11,17 @@ use hms_store::{StoreError, StoredEvent};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// Where an event is among others: by the log that it is from, and there by its number. It is read
+/// from the id alone, because whoever asks for what comes after an event may have dropped that one.
+fn place(event: &str) -> (&str, u64, &str) {
+    let (log, number) = event.rsplit_once('-').unwrap_or((event, ""));
+    (log, number.parse().unwrap_or(0), event)
+}
+
 impl Events {
     /// Parked events after the one with the id `after`: at most `limit`, 1 to 1,000, and only those
-    /// of the window and subscription if these are said.
+    /// of the window and subscription if these are said. Those of a subscription are in the order
+    /// in which each of its sources emitted them.
     ///
     /// # Errors
     /// If they cannot be read.
@@ -38,11 +46,12 @@ impl Events {
             if !fits || after.as_ref().is_some_and(|(of, _)| id < of) {
                 continue;
             }
-            let all: Vec<(String, ParkedRecord)> = self.shared.state.all(&id.parked()).await?;
+            let mut all: Vec<(String, ParkedRecord)> = self.shared.state.all(&id.parked()).await?;
+            all.sort_by(|(one, _), (other, _)| place(one).cmp(&place(other)));
             for (event, record) in all {
                 if after
                     .as_ref()
-                    .is_some_and(|(of, last)| id == of && event <= *last)
+                    .is_some_and(|(of, last)| id == of && place(&event) <= place(last))
                 {
                     continue;
                 }

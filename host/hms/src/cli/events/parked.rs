@@ -1,6 +1,7 @@
 //! `hms parked`.
 
 use super::names::{Of, ParkedId};
+use super::subscriptions::sentence;
 use crate::cli::client::{Client, durable};
 use crate::cli::show::{dash, table, text, time};
 use crate::cli::{HostArgs, agreed};
@@ -83,8 +84,7 @@ impl Parked {
         }
         let query = query.join("&");
         let mut after = String::new();
-        let (mut values, mut rows) = (Vec::new(), Vec::new());
-        let (mut reasons, mut removed) = (Vec::new(), BTreeSet::new());
+        let (mut values, mut rows, mut removed) = (Vec::new(), Vec::new(), BTreeSet::new());
         loop {
             let path = format!("/parked?{query}{after}");
             let answer = client.call(Method::GET, &path).await?;
@@ -106,7 +106,6 @@ impl Parked {
                         text(&parked.subscription)
                     ));
                 }
-                reasons.push(format!("{}: {}", text(&parked.id), text(&parked.why)));
             }
             if !list.more {
                 break;
@@ -118,17 +117,11 @@ impl Parked {
         }
         table(
             [
-                "ID", "SOURCE", "TYPE", "SUBJECT", "EMITTED", "PARKED", "ATTEMPTS", "STATUS",
-                "RETRYING",
+                "ID", "SOURCE", "SEQUENCE", "TYPE", "SUBJECT", "EMITTED", "PARKED", "ATTEMPTS",
+                "STATUS", "RETRYING", "WHY",
             ],
             rows,
         );
-        if !reasons.is_empty() {
-            say!("");
-        }
-        for reason in reasons {
-            say!("{reason}");
-        }
         for name in removed {
             say!(
                 "\n{name} is removed: it is no longer in its window's file. Put it back there to have \
@@ -144,7 +137,14 @@ impl Parked {
         let changed: Changed<RetriedEvents> = answer.read()?;
         match self.json {
             true => tell_json(&answer.read::<Value>()?),
-            false => say!("{id}: {} to be tried again", events(changed.what.retried)),
+            false => {
+                say!("{id}: {} to be tried again", events(changed.what.retried));
+                if let Some(of) = &changed.what.subscription
+                    && of.paused.is_some()
+                {
+                    say!("{}", sentence(of));
+                }
+            }
         }
         durable(&changed)
     }
@@ -186,11 +186,12 @@ fn events(count: u64) -> String {
     }
 }
 
-fn row(parked: &ParkedEvent) -> [String; 9] {
+fn row(parked: &ParkedEvent) -> [String; 11] {
     let event = &parked.event;
     [
         text(&parked.id),
         text(&parked.source),
+        event.sequence.to_string(),
         text(&event.r#type),
         event.subject.as_deref().map_or_else(dash, text),
         time(event.time),
@@ -202,5 +203,6 @@ fn row(parked: &ParkedEvent) -> [String; 9] {
             (false, true) => "yes".to_owned(),
             (false, false) => dash(),
         },
+        text(&parked.why),
     ]
 }

@@ -139,7 +139,8 @@ fn called(one: &SubscriptionStatus) -> String {
     format!("{}/{}", text(&one.window), text(&one.name))
 }
 
-fn sentence(one: &SubscriptionStatus) -> String {
+/// What state it is in, and what ends a pause.
+pub(super) fn sentence(one: &SubscriptionStatus) -> String {
     let name = called(one);
     match &one.paused {
         Some(paused) => format!(
