@@ -128,8 +128,13 @@ async fn every_failure_has_its_kind_and_says_whether_the_request_may_have_arrive
     let denied = failure(&host, "url=http://127.0.0.1:9/").await;
     assert_eq!(kind(&denied), ("Denied".into(), false));
     let text = denied["text"].as_str().unwrap();
-    let line = "outbound: [{to: http://127.0.0.1:9, methods: [GET]}]";
+    let line = r#"outbound: [{to: "http://127.0.0.1:9", methods: ["GET"], paths: ["/"], private: ["127.0.0.1/32"]}]"#;
     assert!(text.ends_with(line), "{text}");
+    // The host says the same.
+    let log = host.cli("logs", &["fetcher"]).await;
+    let log = String::from_utf8(log.stdout).unwrap();
+    let entry = line.trim_start_matches("outbound: [").trim_end_matches(']');
+    assert!(log.contains(entry), "{log}");
     let invalid = failure(&host, "url=ftp://127.0.0.1/").await;
     assert_eq!(kind(&invalid), ("Invalid".into(), false));
 

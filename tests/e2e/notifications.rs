@@ -311,8 +311,12 @@ async fn call_beyond_the_grant_is_refused_and_the_log_has_the_line_to_add() {
     assert!(gateway.server.seen().is_empty());
     let output = office.host.cli("logs", &["notifications"]).await;
     let log = String::from_utf8_lossy(&output.stdout).into_owned();
-    let line = format!("outbound: [{{to: {url}, methods: [POST]}}]");
-    assert!(log.contains(&line), "{log}");
+    let line = format!(
+        "outbound: [{{to: \"{url}\", methods: [\"POST\"], paths: [\"/v1/messages\"], private: \
+         [\"127.0.0.1/32\"]}}]"
+    );
+    // The host says it, and the window's own error.
+    assert_eq!(log.matches(&line).count(), 2, "{log}");
 }
 
 #[tokio::test]

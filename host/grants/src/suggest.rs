@@ -15,7 +15,9 @@ const MAX_ENTRY: usize = 2 << 10;
 
 /// The entry of `outbound` that allows a call of `uri`, which is absolute, by `method`, as one line
 /// of YAML: `{to: "https://a.example", methods: ["POST"], paths: ["/v1"]}`. A file with it can be
-/// read, and it allows no other method, origin or path. No secret of `granted` is in it.
+/// read, and it allows no other method, origin or path. Where the host of `uri` is an address of
+/// this machine or of a network around it, it has that as `private: ["10.1.0.7/32"]`, too. No secret
+/// of `granted` is in it. The SDKs say of a refused call the same entry in the same form.
 ///
 /// # Errors
 /// Why no entry can be written for this call alone.
@@ -34,12 +36,16 @@ pub fn entry(granted: &WindowGrants, method: &Method, uri: &Uri) -> Result<Strin
     if !Pattern::parse(&path).is_ok_and(is_it) {
         return Err("no pattern stands for this path alone".into());
     }
-    let entry = format!(
-        "{{to: {}, methods: [{}], paths: [{}]}}",
+    let mut entry = format!(
+        "{{to: {}, methods: [{}], paths: [{}]",
         quoted(&origin),
         quoted(method.as_str()),
         quoted(&path)
     );
+    if let Some(address) = address(uri).filter(is_near) {
+        entry.push_str(&format!(", {}", networks(&[IpNet::from(address)])));
+    }
+    entry.push('}');
     if entry.len() > MAX_ENTRY {
         return Err("its entry would be too long".into());
     }
@@ -59,9 +65,31 @@ pub fn entry(granted: &WindowGrants, method: &Method, uri: &Uri) -> Result<Strin
 /// What to write in `entry` so that it may connect to `address` as well, as one line of YAML:
 /// `private: ["10.1.0.7/32"]`, with the networks that it has already.
 pub fn private(entry: &OutboundGrant, address: IpAddr) -> String {
-    let networks = entry.private.iter().copied().chain([IpNet::from(address)]);
-    let networks: Vec<String> = networks.map(|net| quoted(&net.to_string())).collect();
+    let had = entry.private.iter().copied();
+    networks(&had.chain([IpNet::from(address)]).collect::<Vec<_>>())
+}
+
+fn networks(networks: &[IpNet]) -> String {
+    let networks: Vec<String> = networks
+        .iter()
+        .map(|net| quoted(&net.to_string()))
+        .collect();
     format!("private: [{}]", networks.join(", "))
+}
+
+/// The host of a URI that has an address and no name.
+fn address(uri: &Uri) -> Option<IpAddr> {
+    let host = uri.host()?;
+    host.trim_matches(['[', ']']).parse().ok()
+}
+
+/// Whether it is of this machine or of a network around it. Other addresses that are not of the
+/// public internet are for nobody to call, and are not suggested.
+fn is_near(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
 }
 
 /// Scheme, host and port as a file has them.
@@ -119,6 +147,16 @@ mod tests {
                 "GET",
                 "http://a.example/%7Eme/%7bid%7d/",
                 r#"{to: "http://a.example", methods: ["GET"], paths: ["/~me/%7Bid%7D/"]}"#,
+            ),
+            (
+                "GET",
+                "http://10.1.0.7:8080/a",
+                r#"{to: "http://10.1.0.7:8080", methods: ["GET"], paths: ["/a"], private: ["10.1.0.7/32"]}"#,
+            ),
+            (
+                "GET",
+                "http://[::1]/a",
+                r#"{to: "http://[::1]", methods: ["GET"], paths: ["/a"], private: ["::1/128"]}"#,
             ),
         ] {
             assert_eq!(of(method, uri).as_deref(), Ok(expected), "{uri}");

@@ -1,4 +1,5 @@
 // Requests that a window makes: to services, and to other windows.
+import { grantOf, grantOfWindow } from "./grant.js";
 import { calls, reasonOf } from "./host.js";
 import { Problem } from "./problem.js";
 import { bodyOf } from "./web/body.js";
@@ -46,15 +47,8 @@ export async function fetch(input, init = {}) {
   const [, scheme, authority, rest] = found;
   const target = `${scheme.toLowerCase()}://${authority}`;
   const method = (init.method ?? input?.method ?? "GET").toUpperCase();
-  const grant = grantOf(target, authority, method);
+  const grant = grantOf(scheme.toLowerCase(), authority, method, rest);
   return send({ scheme: scheme.toUpperCase(), authority, path: rest, method, target, grant }, input, init);
-}
-
-/** The entry of a grants file that allows it. Windows are granted by their names. */
-export function grantOf(target, authority, method) {
-  const [host] = authority.split(":");
-  const window = /^hms-svc-(.+)$/.exec(host) ?? /^(.+)\.spin\.internal$/.exec(host);
-  return window ? `calls: [${window[1]}]` : `outbound: [{to: ${target}, methods: [${method}]}]`;
 }
 
 /** Sends a request to another window of this host. */
@@ -67,7 +61,7 @@ export async function call(window, path, init = {}) {
   }
   const method = (init.method ?? "GET").toUpperCase();
   const to = { scheme: "HTTP", authority: `hms-svc-${window}`, path, method, target };
-  return send({ ...to, grant: `calls: [${window}]` }, null, init);
+  return send({ ...to, grant: grantOfWindow(window) }, null, init);
 }
 
 async function send(to, input, init) {

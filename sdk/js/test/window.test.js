@@ -5,7 +5,7 @@ import "./stubs.js";
 
 const { received, Event } = await import("../src/event.js");
 const { explained, withLines } = await import("../src/explained.js");
-const { grantOf } = await import("../src/fetch.js");
+const { grantOf } = await import("../src/grant.js");
 const { page } = await import("../src/paging.js");
 const { Problem } = await import("../src/problem.js");
 const { decode, encode, TextDecoder } = await import("../src/web/encoding.js");
@@ -55,10 +55,27 @@ test("span outside of a window gives what its function gives", async () => {
 });
 
 test("refused call names what allows it, and a window by its name", () => {
-  const rates = grantOf("https://rates.example", "rates.example", "GET");
-  assert.equal(rates, "outbound: [{to: https://rates.example, methods: [GET]}]");
-  for (const authority of ["hms-svc-docs", "hms-svc-docs:80", "docs.spin.internal"])
-    assert.equal(grantOf(`http://${authority}`, authority, "GET"), "calls: [docs]");
+  for (const [scheme, authority, path, expected] of [
+    ["https", "API.card.example:443", "/v1/charges?a=b", '{to: "https://api.card.example", methods: ["POST"], paths: ["/v1/charges"]}'],
+    ["http", "[2001:db8::1]:8080", "", '{to: "http://[2001:db8::1]:8080", methods: ["POST"], paths: ["/"]}'],
+    ["http", "a.example", "/{id}/**", '{to: "http://a.example", methods: ["POST"], paths: ["/%7Bid%7D/%2A%2A"]}'],
+  ])
+    assert.equal(grantOf(scheme, authority, "POST", path), `outbound: [${expected}]`);
+  for (const authority of ["hms-svc-docs", "hms-svc-docs:8080", "docs.spin.internal"])
+    assert.equal(grantOf("http", authority, "GET", "/"), "calls: [docs]");
+});
+
+test("address of a private network is in what allows a call", () => {
+  const near = [
+    ...["127.0.0.1", "10.1.0.7", "172.31.0.1", "192.168.0.1", "169.254.1.1"].map((it) => [it, `${it}/32`]),
+    ...["::1", "fd00::1", "fe80::1"].map((it) => [`[${it}]`, `${it}/128`]),
+  ];
+  for (const [host, network] of near) {
+    const line = grantOf("http", `${host}:8080`, "GET", "/");
+    assert.ok(line.endsWith(`paths: ["/"], private: ["${network}"]}]`), line);
+  }
+  for (const host of ["172.32.0.1", "192.0.2.7", "[2001:db8::1]", "localhost"])
+    assert.doesNotMatch(grantOf("http", host, "GET", "/"), /private/);
 });
 
 test("HEAD is routed as GET", () => {

@@ -6,6 +6,7 @@ import json
 import sys
 import textwrap
 import types
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -26,7 +27,7 @@ from hms_window import serve
 from hms_window._host import NoHost
 from hms_window.build import reason, sdk_section, used
 from hms_window.embed import files, is_hashed
-from hms_window.fetch import grant_of
+from hms_window.grant import grant_of
 from hms_window.paging import page
 from hms_window.site import _part
 from hms_window.serve import explained, failure
@@ -241,10 +242,34 @@ def test_span_outside_of_a_window_does_nothing():
 
 
 def test_refused_call_names_what_allows_it_and_a_window_by_its_name():
-    rates = grant_of("https://rates.example", "rates.example", "GET")
-    assert rates == "outbound: [{to: https://rates.example, methods: [GET]}]"
-    for host in ["hms-svc-docs", "docs.spin.internal"]:
-        assert grant_of(f"http://{host}", host, "GET") == "calls: [docs]"
+    for url, expected in [
+        (
+            "https://API.card.example:443/v1/charges?a=b",
+            '{to: "https://api.card.example", methods: ["POST"], paths: ["/v1/charges"]}',
+        ),
+        (
+            "http://[2001:db8::1]:8080",
+            '{to: "http://[2001:db8::1]:8080", methods: ["POST"], paths: ["/"]}',
+        ),
+        (
+            "http://a.example/{id}/**",
+            '{to: "http://a.example", methods: ["POST"], paths: ["/%7Bid%7D/%2A%2A"]}',
+        ),
+    ]:
+        assert grant_of(urlsplit(url), "POST") == f"outbound: [{expected}]"
+    for host in ["hms-svc-docs", "hms-svc-docs:8080", "docs.spin.internal"]:
+        assert grant_of(urlsplit(f"http://{host}"), "GET") == "calls: [docs]"
+
+
+def test_address_of_a_private_network_is_in_what_allows_a_call():
+    near = ["127.0.0.1", "10.1.0.7", "172.31.0.1", "192.168.0.1", "169.254.1.1"]
+    near = [(host, f"{host}/32") for host in near]
+    near += [(f"[{host}]", f"{host}/128") for host in ["::1", "fd00::1", "fe80::1"]]
+    for host, network in near:
+        line = grant_of(urlsplit(f"http://{host}:8080/"), "GET")
+        assert line.endswith(f'paths: ["/"], private: ["{network}"]}}]'), line
+    for host in ["172.32.0.1", "192.0.2.7", "[2001:db8::1]", "localhost"]:
+        assert "private" not in grant_of(urlsplit(f"http://{host}/"), "GET")
 
 
 def test_middleware_is_found_in_the_source(tmp_path):

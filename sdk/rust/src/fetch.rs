@@ -52,7 +52,7 @@ pub async fn fetch(request: Request) -> Result<Response, FetchError> {
     let method = request.effective_method();
     match (scheme, authority) {
         (Some(scheme), Some(authority)) => {
-            let target = Target::service(&scheme, &authority, &method);
+            let target = Target::service(&scheme, &authority, &method, request.path());
             send(request, target, scheme, authority).await
         }
         _ => {

@@ -1,6 +1,6 @@
 //! Why a call has no answer: the errors of WASI HTTP, in the few kinds that an author tells apart.
 
-use crate::Problem;
+use crate::{Problem, grant};
 use http::Method;
 use std::fmt;
 use wasip3::http::types::{ErrorCode, Scheme};
@@ -268,23 +268,21 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    pub(crate) fn service(scheme: &Scheme, authority: &str, method: &Method) -> Self {
+    pub(crate) fn service(scheme: &Scheme, authority: &str, method: &Method, path: &str) -> Self {
         let scheme = match scheme {
             Scheme::Https => "https",
             _ => "http",
         };
-        let name = format!("{scheme}://{authority}");
-        let grant = match window_of(authority) {
-            Some(window) => format!("calls: [{window}]"),
-            None => format!("outbound: [{{to: {name}, methods: [{method}]}}]"),
-        };
-        Target { name, grant }
+        Target {
+            name: format!("{scheme}://{authority}"),
+            grant: grant::of_service(scheme, authority, method, path),
+        }
     }
 
     pub(crate) fn window(window: &str) -> Self {
         Target {
             name: format!("the window '{}'", window.escape_debug()),
-            grant: format!("calls: [{window}]"),
+            grant: grant::of_window(window),
         }
     }
 
@@ -301,19 +299,13 @@ impl Target {
     }
 }
 
-/// The window that is meant by the host of a URL: windows are granted by their names.
-fn window_of(authority: &str) -> Option<&str> {
-    let (host, _) = authority.split_once(':').unwrap_or((authority, ""));
-    let window = host.strip_prefix("hms-svc-");
-    window.or_else(|| host.strip_suffix(".spin.internal"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn error(code: ErrorCode) -> FetchError {
-        let target = Target::service(&Scheme::Https, "api.card.example", &Method::POST);
+        let (scheme, host) = (Scheme::Https, "api.card.example");
+        let target = Target::service(&scheme, host, &Method::POST, "/v1/charges");
         FetchError::of(&target, code)
     }
 
@@ -323,19 +315,13 @@ mod tests {
         assert_eq!(denied.kind(), FetchErrorKind::Denied);
         let text = denied.to_string();
         assert!(
-            text.ends_with("outbound: [{to: https://api.card.example, methods: [POST]}]"),
+            text.ends_with(
+                r#": outbound: [{to: "https://api.card.example", methods: ["POST"], paths: ["/v1/charges"]}]"#
+            ),
             "{text}"
         );
-        let named = |authority: &str| Target::service(&Scheme::Http, authority, &Method::GET);
-        for target in [
-            Target::window("docs"),
-            named("hms-svc-docs"),
-            named("hms-svc-docs:8080"),
-            named("docs.spin.internal"),
-        ] {
-            let denied = FetchError::of(&target, ErrorCode::HttpRequestDenied);
-            assert!(denied.to_string().ends_with(": calls: [docs]"), "{denied}");
-        }
+        let denied = FetchError::of(&Target::window("docs"), ErrorCode::HttpRequestDenied);
+        assert!(denied.to_string().ends_with(": calls: [docs]"), "{denied}");
     }
 
     #[test]

@@ -57,6 +57,7 @@ mod cookies;
 mod event;
 mod fetch;
 mod fetch_error;
+mod grant;
 mod http_date;
 mod id;
 mod incoming;

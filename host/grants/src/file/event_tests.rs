@@ -195,7 +195,8 @@ fn each_fault_has_its_place_and_says_what_to_do() {
             to("https://sms.example/v1/send"),
             (4, 9),
             "no entry of 'outbound' allows POST https://sms.example/v1/send; to allow it, add to \
-             'outbound': - {to: \"https://sms.example\", methods: [POST], paths: [\"/v1/send\"]}",
+             'outbound': - {to: \"https://sms.example\", methods: [\"POST\"], paths: \
+             [\"/v1/send\"]}",
         ),
         (
             format!("{get}{}", to("https://sms.example/v1/send")),

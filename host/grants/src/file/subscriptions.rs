@@ -3,7 +3,7 @@
 use super::filters;
 use super::names::each_by_name;
 use crate::subscription::{AfterPark, ContentMode, DeliverTo, Order, Retry, Start, Subscription};
-use crate::{HostPattern, OutboundGrant};
+use crate::{HostPattern, OutboundGrant, WindowGrants, suggest};
 use hms_core::path::{Pattern, normalise};
 use hms_core::units::Time;
 use hms_core::window_name::WindowName;
@@ -270,9 +270,14 @@ fn service(text: &str, outbound: Option<&[OutboundGrant]>) -> Result<String, Str
             && (grant.paths.is_empty() || paths.any(|pattern| pattern.matches(&path)))
     };
     if outbound.is_some_and(|outbound| !outbound.iter().any(allows)) {
+        // Of nothing that is granted: a file names no secret's value.
+        let entry = suggest::entry(&WindowGrants::default(), &Method::POST, &uri);
+        let remedy = match entry {
+            Ok(entry) => format!("to allow it, add to 'outbound': - {entry}"),
+            Err(why) => format!("no entry of 'outbound' can allow it alone: {why}"),
+        };
         return Err(format!(
-            "no entry of 'outbound' allows POST {shown}; to allow it, add to 'outbound': - {{to: \
-             \"{scheme}://{authority}\", methods: [POST], paths: [\"{path}\"]}}"
+            "no entry of 'outbound' allows POST {shown}; {remedy}"
         ));
     }
     Ok(text.to_owned())

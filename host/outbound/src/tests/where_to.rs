@@ -49,7 +49,8 @@ async fn only_what_is_granted_is_called_and_a_refusal_names_what_would_allow_it(
     let first = format!(
         "no grant allows GET http://{at}/v1/charges/7 (windows/payments.yml:3 is for other methods \
          or paths of it); to allow it, add to 'outbound' in windows/payments.yml: - {{to: \
-         \"http://{at}\", methods: [\"GET\"], paths: [\"/v1/charges/7\"]}}"
+         \"http://{at}\", methods: [\"GET\"], paths: [\"/v1/charges/7\"], private: \
+         [\"127.0.0.1/32\"]}}"
     );
     assert!(log[0].contains(&first), "{}", log[0]);
     assert!(

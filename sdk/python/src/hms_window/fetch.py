@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from . import _host, _wire
+from .grant import grant_of, grant_of_window
 from .headers import Headers, HeadersInput
 from .problem import Problem
 from .response import Response
@@ -72,16 +73,8 @@ async def fetch(
         why = "a URL begins with https:// and a host"
         raise FetchError(f"'{url}'", "invalid", why, False)
     target = f"{parts.scheme}://{parts.netloc}"
-    grant = grant_of(target, parts.hostname or "", method.upper())
+    grant = grant_of(parts, method.upper())
     return await _send(url, method, headers, json, body, timeout, target, grant)
-
-
-def grant_of(target: str, host: str, method: str) -> str:
-    """The entry of a grants file that allows it. Windows are granted by their names."""
-    window = host.removeprefix("hms-svc-").removesuffix(".spin.internal")
-    if window != host:
-        return f"calls: [{window}]"
-    return f"outbound: [{{to: {target}, methods: [{method}]}}]"
 
 
 async def call(
@@ -110,7 +103,7 @@ async def call(
     if path[:1] not in ("", "/", "?"):
         raise FetchError(target, "invalid", "a path begins with /", False)
     url = f"http://hms-svc-{window}{path}"
-    grant = f"calls: [{window}]"
+    grant = grant_of_window(window)
     return await _send(url, method, headers, json, body, timeout, target, grant)
 
 
