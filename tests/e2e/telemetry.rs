@@ -2,6 +2,7 @@
 //! exemplars, and the files of `ops/` that name those metrics.
 
 use crate::collector::Collector;
+use crate::languages::{javascript, python};
 use hms_api::{RequestList, RequestTrace};
 use hms_harness::{Host, eventually, guest, root};
 use hms_telemetry::otlp::proto::{KeyValue, Kind, Severity};
@@ -20,7 +21,12 @@ pub async fn host(windows: &[&str], envs: &[(&str, &str)], args: &[&str]) -> Hos
         guests.push((*name, guest(name).await));
     }
     let windows: Vec<(&str, &[u8])> = guests.iter().map(|(n, g)| (*n, g.as_slice())).collect();
-    let mut host = Host::with_open_windows_and(&windows, args).await;
+    host_of(&windows, envs, args).await
+}
+
+/// The same of these components.
+async fn host_of(windows: &[(&str, &[u8])], envs: &[(&str, &str)], args: &[&str]) -> Host {
+    let mut host = Host::with_open_windows_and(windows, args).await;
     host.terminate().await;
     host.boot_with(envs).await;
     host
@@ -28,13 +34,19 @@ pub async fn host(windows: &[&str], envs: &[(&str, &str)], args: &[&str]) -> Hos
 
 /// A host with this window, and a collector that gets its traces and its log.
 async fn exporting(window: &str, envs: &[(&str, &str)]) -> (Host, Collector) {
+    exporting_of(window, &guest(window).await, envs).await
+}
+
+/// The same of this component.
+async fn exporting_of(window: &str, wasm: &[u8], envs: &[(&str, &str)]) -> (Host, Collector) {
     let (at, collector) = Collector::start().await;
     let endpoint = format!("http://{at}");
     let to_collector = [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
         ("OTEL_METRICS_EXPORTER", "none"),
     ];
-    let host = host(&[window], &[&to_collector[..], envs].concat(), &[]).await;
+    let envs = [&to_collector[..], envs].concat();
+    let host = host_of(&[(window, wasm)], &envs, &[]).await;
     (host, collector)
 }
 
@@ -232,10 +244,29 @@ async fn collector_sees_the_log_and_which_request_each_line_of_a_window_is_about
 
 #[tokio::test]
 async fn guest_names_parts_of_its_work_and_what_it_asks_for_is_below_them() {
+    parts_of_work(&guest("emitter").await).await;
+}
+
+#[tokio::test]
+async fn window_in_javascript_names_parts_of_its_work_as_one_in_rust_does() {
+    if let Some(component) = javascript("work").await {
+        parts_of_work(&component).await;
+    }
+}
+
+#[tokio::test]
+async fn window_in_python_names_parts_of_its_work_as_one_in_rust_does() {
+    if let Some(component) = python("work").await {
+        parts_of_work(&component).await;
+    }
+}
+
+/// At `POST /work` the window has a span of its own with a transaction in it, and one that fails.
+async fn parts_of_work(component: &[u8]) {
     let soon = [("OTEL_BSP_SCHEDULE_DELAY", "50")];
-    let (mut host, collector) = exporting("emitter", &soon).await;
+    let (mut host, collector) = exporting_of("worker", component, &soon).await;
     let id = [("x-request-id", "worked")];
-    let work = host.call(Method::POST, "/emitter/work", &id, Vec::new());
+    let work = host.call(Method::POST, "/worker/work", &id, Vec::new());
     assert_eq!(work.await.status, 200);
     let found = ended(&host, "worked").await;
     let named = |name: &str| {

@@ -8,6 +8,8 @@ mod cases;
 mod templates;
 mod tools;
 
+pub(crate) use tools::{javascript, python};
+
 use hms_harness::{Host, guests};
 use serde_json::{Value, json};
 

@@ -29,7 +29,7 @@ pub(super) fn venv() -> Tools {
 }
 
 /// An example of sdk/js.
-pub(super) async fn javascript(example: &str) -> Option<Vec<u8>> {
+pub(crate) async fn javascript(example: &str) -> Option<Vec<u8>> {
     available("JavaScript", node_modules())?;
     let sdk = root().join("sdk/js");
     let mut node = Command::new("node");
@@ -39,7 +39,7 @@ pub(super) async fn javascript(example: &str) -> Option<Vec<u8>> {
 }
 
 /// An example of sdk/python.
-pub(super) async fn python(example: &str) -> Option<Vec<u8>> {
+pub(crate) async fn python(example: &str) -> Option<Vec<u8>> {
     let hms_window = available("Python", venv())?;
     let sdk = root().join("sdk/python");
     let mut build = Command::new(hms_window);
