@@ -56,7 +56,25 @@ async fn all_of(lang: &str, installed: &str, sdk: &str) {
             }
         }
         hms(&project, &["test"]).await;
+        if lang == "ts" {
+            wrong_type_is_found(&project).await;
+        }
     }
+}
+
+/// Its tests have run `npm run check` before; that this fails where it has to is seen here.
+async fn wrong_type_is_found(project: &Path) {
+    let wrong = project.join("src/wrong.ts");
+    std::fs::write(&wrong, "export const wrong: number = \"text\";\n").unwrap();
+    let mut check = Command::new("npm");
+    check.args(["run", "check"]).current_dir(project);
+    let done = check.stdin(Stdio::null()).output().await.unwrap();
+    let told = String::from_utf8_lossy(&done.stdout);
+    assert!(
+        !done.status.success() && told.contains("src/wrong.ts(1,14)"),
+        "{told}"
+    );
+    std::fs::remove_file(wrong).unwrap();
 }
 
 /// The templates of a language, as the program lists them: `http` first.

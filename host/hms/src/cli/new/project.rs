@@ -32,10 +32,7 @@ impl Project {
             let own = format!("templates/{}/{from}/", lang.name);
             for (file, text) in FILES {
                 let (path, text) = match (file.strip_prefix(&*kit), file.strip_prefix(&*own)) {
-                    (Some(file), _) => (
-                        Path::new("vendor").join(file),
-                        without_workspace(file, text),
-                    ),
+                    (Some(file), _) => (Path::new("vendor").join(file), vendored(file, text)),
                     // What says what is in `vendor`.
                     (_, Some("_vendor.txt")) | (None, None) => continue,
                     (None, Some(file)) => {
@@ -151,12 +148,43 @@ fn with_names(text: &str, name: &WindowName) -> String {
         .replace("{{ident}}", &name.replace('-', "_"))
 }
 
-/// A manifest of the kit, without the workspace that it belongs to in its repository.
-fn without_workspace(file: &str, text: &str) -> String {
-    if !file.ends_with("Cargo.toml") {
-        return text.to_owned();
+/// A file of the kit. A manifest is without what it has in its repository alone: the workspace that
+/// it belongs to, and what only its own tests need, which npm would install in each project.
+fn vendored(file: &str, text: &str) -> String {
+    let lines = text.split_inclusive('\n');
+    match Path::new(file).file_name().and_then(|name| name.to_str()) {
+        Some("Cargo.toml") => lines
+            .filter(|line| !line.starts_with("workspace = "))
+            .collect(),
+        Some("package.json") => {
+            let mut is_dev = false;
+            let of_all = |line: &&str| {
+                let was_dev = is_dev;
+                is_dev = line.starts_with("  \"devDependencies\"") || is_dev && *line != "  },\n";
+                !is_dev && !was_dev
+            };
+            lines.filter(of_all).collect()
+        }
+        _ => text.to_owned(),
     }
-    text.split_inclusive('\n')
-        .filter(|line| !line.starts_with("workspace = "))
-        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::new::catalogue::LANGUAGES;
+    use serde_json::Value;
+
+    #[test]
+    fn kit_of_a_project_needs_nothing_that_only_its_own_tests_need() {
+        let language = LANGUAGES.iter().find(|it| it.name == "js").unwrap();
+        let project = Project::new(language, "http", &"fees".parse().unwrap());
+        let text = &project.files[Path::new("vendor/hms-window/package.json")];
+        let mut own: Value =
+            serde_json::from_str(include_str!("../../../../../sdk/js/package.json")).unwrap();
+        let own = own.as_object_mut().unwrap();
+        assert!(own.remove("devDependencies").is_some());
+        let vendored: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(vendored.as_object(), Some(&*own));
+    }
 }
