@@ -84,11 +84,11 @@ fn address(uri: &Uri) -> Option<IpAddr> {
 }
 
 /// Whether it is of this machine or of a network around it. Other addresses that are not of the
-/// public internet are for nobody to call, and are not suggested.
+/// public internet are not suggested: link-local ones have the cloud's metadata.
 fn is_near(address: &IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private(),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
     }
 }
 

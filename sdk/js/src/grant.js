@@ -23,8 +23,8 @@ export function grantOfWindow(window) {
   return `calls: [${window}]`;
 }
 
-const PRIVATE_V4 = /^(127|10|192\.168|169\.254|172\.(1[6-9]|2\d|3[01]))\./;
-const PRIVATE_V6 = /^(::1$|f[cd][0-9a-f]{2}:|fe[89ab][0-9a-f]:)/;
+const PRIVATE_V4 = /^(127|10|192\.168|172\.(1[6-9]|2\d|3[01]))\./;
+const PRIVATE_V6 = /^(::1$|f[cd][0-9a-f]{2}:)/;
 
 /** The network of an address of this machine or of a network around it, which a grant has to name. */
 function networkOf(host) {

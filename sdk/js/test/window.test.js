@@ -67,14 +67,14 @@ test("refused call names what allows it, and a window by its name", () => {
 
 test("address of a private network is in what allows a call", () => {
   const near = [
-    ...["127.0.0.1", "10.1.0.7", "172.31.0.1", "192.168.0.1", "169.254.1.1"].map((it) => [it, `${it}/32`]),
-    ...["::1", "fd00::1", "fe80::1"].map((it) => [`[${it}]`, `${it}/128`]),
+    ...["127.0.0.1", "10.1.0.7", "172.31.0.1", "192.168.0.1"].map((it) => [it, `${it}/32`]),
+    ...["::1", "fd00::1"].map((it) => [`[${it}]`, `${it}/128`]),
   ];
   for (const [host, network] of near) {
     const line = grantOf("http", `${host}:8080`, "GET", "/");
     assert.ok(line.endsWith(`paths: ["/"], private: ["${network}"]}]`), line);
   }
-  for (const host of ["172.32.0.1", "192.0.2.7", "[2001:db8::1]", "localhost"])
+  for (const host of ["169.254.169.254", "[fe80::1]", "172.32.0.1", "192.0.2.7", "[2001:db8::1]", "localhost"])
     assert.doesNotMatch(grantOf("http", host, "GET", "/"), /private/);
 });
 

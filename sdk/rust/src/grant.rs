@@ -48,14 +48,8 @@ fn window_of(host: &str) -> Option<&str> {
 fn private(host: &str) -> Option<String> {
     let address = host.trim_matches(['[', ']']).parse().ok()?;
     let (near, bits) = match address {
-        IpAddr::V4(v4) => (
-            v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-            32,
-        ),
-        IpAddr::V6(v6) => (
-            v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-            128,
-        ),
+        IpAddr::V4(v4) => (v4.is_loopback() || v4.is_private(), 32),
+        IpAddr::V6(v6) => (v6.is_loopback() || v6.is_unique_local(), 128),
     };
     near.then(|| format!("{address}/{bits}"))
 }
@@ -114,10 +108,10 @@ mod tests {
             ("10.1.0.7", Some("10.1.0.7/32")),
             ("172.31.0.1", Some("172.31.0.1/32")),
             ("192.168.0.1", Some("192.168.0.1/32")),
-            ("169.254.1.1", Some("169.254.1.1/32")),
+            ("169.254.169.254", None),
             ("[::1]", Some("::1/128")),
             ("[fd00::1]", Some("fd00::1/128")),
-            ("[fe80::1]", Some("fe80::1/128")),
+            ("[fe80::1]", None),
             ("172.32.0.1", None),
             ("192.0.2.7", None),
             ("[2001:db8::1]", None),
