@@ -58,6 +58,7 @@ mod passports;
 mod projects;
 mod prometheus;
 mod providers;
+mod readme;
 mod releases;
 mod reuse;
 mod routes;

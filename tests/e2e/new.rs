@@ -3,6 +3,7 @@
 use hms_harness::{Host, Options, guests};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
@@ -215,7 +216,7 @@ async fn new_rust_project_is_built_deployed_and_answers() {
 }
 
 #[test]
-fn tests_of_every_rust_template_pass_in_a_new_project() {
+fn every_rust_template_passes_its_tests_and_answers_as_its_readme_says() {
     for template in templates("rust") {
         let place = TempDir::new().unwrap();
         let name = format!("my-{template}");
@@ -225,5 +226,7 @@ fn tests_of_every_rust_template_pass_in_a_new_project() {
         let output = cargo(&project, &["test"]);
         let told = String::from_utf8(output.stdout).unwrap();
         assert!(told.contains("test result: ok. "), "{template}: {told}");
+        symlink(target(), project.join("target")).unwrap();
+        crate::readme::walk(&project);
     }
 }

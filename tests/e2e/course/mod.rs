@@ -16,8 +16,8 @@
 
 mod page;
 mod pattern;
-mod projects;
-mod shell;
+pub(crate) mod projects;
+pub(crate) mod shell;
 
 use hms_harness::{PATIENCE, root};
 use page::{Block, Ends, Step, Typed};
@@ -125,7 +125,7 @@ fn type_in(shell: &mut Shell, place: &str, typed: &Typed, ends: Ends, language: 
         return;
     }
     if command.starts_with("python3 -m http.server") {
-        return shell.serve_files(&command);
+        return shell.serve(&command);
     }
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -27,7 +27,7 @@ pub(super) fn can_build(language: &str) -> bool {
 
 /// Gives the projects in `folder` and right below what their builds would fetch: the versions of the
 /// guests' lock file, and what is installed for the SDKs.
-pub(super) fn furnish(folder: &Path) {
+pub(crate) fn furnish(folder: &Path) {
     let below = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path());

@@ -25,7 +25,7 @@ const ADDRESSES: [(&str, &str); 2] = [
 ];
 
 /// A bash in a folder that is empty at first, and the hosts that were started in it.
-pub(super) struct Shell {
+pub(crate) struct Shell {
     folder: TempDir,
     bash: Child,
     lines: Receiver<String>,
@@ -46,7 +46,7 @@ struct Host {
 }
 
 impl Shell {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         // Where output is no terminal curl says how far it is.
         fs::write(folder.path().join(".curlrc"), "silent\nshow-error\n").unwrap();
@@ -106,7 +106,7 @@ impl Shell {
     }
 
     /// Runs a command to its end. Gives what it shows, as the page would say it, and its status.
-    pub(super) fn run(&mut self, command: &str) -> (String, i32) {
+    pub(crate) fn run(&mut self, command: &str) -> (String, i32) {
         let command = self.real(command);
         self.write(&format!(
             "{{ {command}\n}} </dev/null; printf '\\n{END} %s\\n' $?\n"
@@ -130,14 +130,14 @@ impl Shell {
     }
 
     /// The folder that commands are typed in.
-    pub(super) fn here(&mut self) -> PathBuf {
+    pub(crate) fn here(&mut self) -> PathBuf {
         let (here, status) = self.run("pwd -P");
         assert_eq!(status, 0);
         PathBuf::from(here.trim())
     }
 
-    /// Writes a file there.
-    pub(super) fn save(&mut self, path: &str, text: &str) {
+    /// Writes a file there, with the ports that are open.
+    pub(crate) fn save(&mut self, path: &str, text: &str) {
         let file = self.here().join(path);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         let text = self.real(text);
@@ -145,7 +145,7 @@ impl Shell {
     }
 
     /// Starts `hms up` or `hms serve` on free ports, and waits until it is open.
-    pub(super) fn start(&mut self, command: &str) {
+    pub(crate) fn start(&mut self, command: &str) {
         let mut command = command.split(" #").next().unwrap_or_default().to_owned();
         let mut named = Vec::new();
         for (flag, usual) in ADDRESSES {
@@ -181,8 +181,8 @@ impl Shell {
         self.hosts.last_mut().unwrap().read = 0;
     }
 
-    /// Starts Python's web server, which a page uses as a service, on a free port.
-    pub(super) fn serve_files(&mut self, command: &str) {
+    /// Starts a service in Python on a free port, such as Python's web server. It says which.
+    pub(crate) fn serve(&mut self, command: &str) {
         let mut words = command.split_whitespace();
         let port = words.find(|word| word.parse::<u16>().is_ok()).unwrap();
         let command = command.replace(port, "0");
@@ -197,7 +197,7 @@ impl Shell {
         let open = loop {
             let text = fs::read_to_string(&log).unwrap_or_default();
             let behind = text.split_once(" port ").map(|(_, behind)| behind);
-            if let Some((open, _)) = behind.and_then(|behind| behind.split_once(' ')) {
+            if let Some((open, _)) = behind.and_then(|behind| behind.split_once([' ', '\n'])) {
                 break open.to_owned();
             }
             assert!(Instant::now() < deadline, "{command}: {text}");
@@ -208,7 +208,7 @@ impl Shell {
     }
 
     /// Waits until the last host has shown these lines, one after the other. Gives all it has shown.
-    pub(super) fn until(&mut self, wanted: &[String]) -> Result<String, String> {
+    pub(crate) fn until(&mut self, wanted: &[String]) -> Result<String, String> {
         let deadline = Instant::now() + LONGEST;
         loop {
             let Some(host) = self.hosts.last() else {
@@ -231,7 +231,7 @@ impl Shell {
     }
 
     /// What all hosts have shown.
-    pub(super) fn logs(&self) -> String {
+    pub(crate) fn logs(&self) -> String {
         let logs = self.hosts.iter().map(|host| fs::read_to_string(&host.log));
         logs.map(Result::unwrap_or_default).collect()
     }

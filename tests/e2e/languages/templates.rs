@@ -1,5 +1,5 @@
-//! What `hms new` makes in other languages builds and passes its own tests, from an empty folder and
-//! with the pinned versions of the tools.
+//! What `hms new` makes in other languages builds, passes its own tests and answers as its README
+//! says, from an empty folder and with the pinned versions of the tools.
 //!
 //! One project of a language installs its tools, and the others use them: that is most of the time.
 
@@ -59,6 +59,8 @@ async fn all_of(lang: &str, installed: &str, sdk: &str) {
         if lang == "ts" {
             wrong_type_is_found(&project).await;
         }
+        let walk = move || crate::readme::walk(&project);
+        tokio::task::spawn_blocking(walk).await.unwrap();
     }
 }
 

@@ -26,6 +26,9 @@ pub(super) struct Banner {
 /// The windows of this repository, with requests that show what they do.
 const EXAMPLE: &str = "payments";
 
+/// What the upstream of a route begins with if it is a window and no service.
+const WINDOW: &str = "http://hms-svc-";
+
 /// Routes that are told to try.
 const MAX_ROUTES: usize = 5;
 
@@ -125,7 +128,12 @@ impl Banner {
             };
             let path = route.uri.trim_end_matches("/**");
             let path = if path.is_empty() { "/" } else { path };
-            text.push_str(&format!("  curl{token}{method} {}{path}\n", self.gateway));
+            let needs = match route.upstream.starts_with(WINDOW) || !route.targets.is_empty() {
+                true => String::new(),
+                false => format!("    # asks {}, which has to run", route.upstream),
+            };
+            let gateway = &self.gateway;
+            text.push_str(&format!("  curl{token}{method} {gateway}{path}{needs}\n"));
         }
         if routes.is_empty() {
             text.push_str("  no route leads to a window yet: write routes/NAME.yaml beside it\n");

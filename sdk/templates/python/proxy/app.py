@@ -1,5 +1,6 @@
 """The window {{name}}: it asks a service for exchange rates, and keeps each for a minute.
 
+    GET /{{name}}              {"rates": […]}, those that it has asked for
     GET /{{name}}/{currency}   {"currency", "rate", "at"}
 
 Which service is said in windows/{{name}}.yaml, twice: as `rates-url`, which this code reads, and as
@@ -14,16 +15,27 @@ from hms_window import FetchError, Problem, Request, Response, Store, config, fe
 FRESH_MS = 60_000
 """How long a rate is good, in milliseconds."""
 
+MOST = 500
+"""Rates in the list: there are not as many currencies."""
+
 
 @window
 async def handle(request: Request) -> Response:
     match request.method, request.segments:
+        case "GET", [_]:
+            return listed()
         case "GET", [_, currency]:
             return await show(currency)
-        case _, [_, _]:
+        case _, [_] | [_, _]:
             raise Problem.method_not_allowed("GET, HEAD")
         case _:
             raise Problem.not_found()
+
+
+def listed() -> Response:
+    rates = Store("rates")
+    known = rates.get_many(rates.page(None, MOST).keys)
+    return Response.json({"rates": [rate for rate in known if rate is not None]})
 
 
 async def show(currency: str) -> Response:

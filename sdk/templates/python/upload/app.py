@@ -1,6 +1,7 @@
-"""The window {{name}}: files of any size, which are never in memory as a whole.
+"""The window {{name}}: files of any size, never in memory as a whole, which their owner alone sees.
 
     POST /{{name}}        the bytes  ->  201 {"id", "bytes", "media_type"}
+    GET  /{{name}}        {"files": […], "next"}       ?cursor=, the oldest first
     GET  /{{name}}/{id}   the bytes, as they came
 """
 
@@ -14,16 +15,23 @@ PIECE = 1 << 20
 MAX_BYTES = 1 << 30
 """The largest file. 1 GiB."""
 
+PAGE = 50
+"""Files in one list."""
+
 
 @window(stream=True)
 async def handle(request: Request) -> Response:
+    # Each user's own part of the store: another user's files do not exist for them.
+    files = request.caller().store("files")
     match request.method, request.segments:
         case "POST", ["{{name}}"]:
-            return await take(request)
+            return await take(request, files)
+        case "GET", ["{{name}}"]:
+            return listed(request, files)
         case "GET", ["{{name}}", id]:
-            return give(id)
+            return give(files, id)
         case _, ["{{name}}"]:
-            raise Problem.method_not_allowed("POST")
+            raise Problem.method_not_allowed("GET, HEAD, POST")
         case _, ["{{name}}", _]:
             raise Problem.method_not_allowed("GET, HEAD")
         case _:
@@ -34,7 +42,13 @@ def key(id: str, number: int) -> str:
     return f"{id}/{number:08}"
 
 
-async def take(request: Request) -> Response:
+def listed(request: Request, files: Store) -> Response:
+    page = files.page(request.param("cursor"), PAGE)
+    some = [file for file in files.get_many(page.keys) if file is not None]
+    return Response.json({"files": some, "next": page.next})
+
+
+async def take(request: Request, files: Store) -> Response:
     pieces = Store("pieces")
     id, number, size = new_id(), 0, 0
     try:
@@ -47,7 +61,7 @@ async def take(request: Request) -> Response:
         media_type = request.header("content-type", "application/octet-stream")
         # What is known of a file is written last: a file without it is none.
         file = {"id": id, "bytes": size, "media_type": media_type}
-        Store("files").set(id, file)
+        files.set(id, file)
     except Exception:
         # Nobody will ever ask for them.
         for at in range(number):
@@ -69,8 +83,8 @@ async def in_pieces(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         yield bytes(piece)
 
 
-def give(id: str) -> Response:
-    file = Store("files").get(id)
+def give(files: Store, id: str) -> Response:
+    file = files.get(id)
     if file is None:
         raise Problem.not_found()
 

@@ -12,7 +12,7 @@ const service = createServer((request, response) => {
   response.end("the database is on fire");
 });
 const get = (currency) =>
-  fetch(`${process.env.HMS_URL}/{{name}}-tested/${currency}`, {
+  fetch(`${process.env.HMS_URL}/{{name}}-tested${currency && `/${currency}`}`, {
     headers: { authorization: `Bearer ${process.env.HMS_TOKEN}` },
   });
 
@@ -53,6 +53,8 @@ test("rate is asked for once and kept", async () => {
     assert.equal(answer.status, 200);
     assert.equal((await answer.json()).rate, 0.94);
   }
+  const { rates } = await (await get("")).json();
+  assert.deepEqual(rates.map(({ currency }) => currency), ["CHF"]);
   assert.deepEqual(calls.filter((path) => path.endsWith("/CHF")), ["/v1/rates/CHF"]);
 });
 

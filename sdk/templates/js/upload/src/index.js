@@ -1,6 +1,8 @@
-// The window {{name}}: files of any size, which are never in memory as a whole.
+// The window {{name}}: files of any size, which are never in memory as a whole, and which their owner
+// alone sees.
 //
 //     POST /{{name}}        the bytes  ->  201 {"id", "bytes", "mediaType"}
+//     GET  /{{name}}        {"files": […], "next"}       ?cursor=, the oldest first
 //     GET  /{{name}}/{id}   the bytes, as they came
 import { newId, Problem, Store, window } from "@hms-svc/window";
 
@@ -10,20 +12,31 @@ const PIECE = 1 << 20;
 /** The largest file. 1 GiB. */
 const MAX_BYTES = 1 << 30;
 
+/** Files in one list. */
+const PAGE = 50;
+
 export default window(async (request) => {
+  // Each user's own part of the store: another user's files do not exist for them.
+  const files = request.caller().store("files");
   const [, id, ...more] = request.segments;
   if (more.length > 0) throw Problem.notFound();
   if (id === undefined) {
-    if (request.method === "POST") return take(request);
-    throw Problem.methodNotAllowed("POST");
+    if (request.method === "POST") return take(request, files);
+    if (request.method === "GET") return list(request, files);
+    throw Problem.methodNotAllowed("GET, HEAD, POST");
   }
-  if (request.method === "GET") return give(id);
+  if (request.method === "GET") return give(files, id);
   throw Problem.methodNotAllowed("GET, HEAD");
 });
 
 const key = (id, number) => `${id}/${String(number).padStart(8, "0")}`;
 
-async function take(request) {
+function list(request, files) {
+  const page = files.page({ cursor: request.param("cursor"), limit: PAGE });
+  return Response.json({ files: files.getMany(page.keys).filter(Boolean), next: page.next });
+}
+
+async function take(request, files) {
   const pieces = new Store("pieces");
   const id = newId();
   let [number, bytes] = [0, 0];
@@ -37,7 +50,7 @@ async function take(request) {
     const mediaType = request.headers.get("content-type") ?? "application/octet-stream";
     // What is known of a file is written last: a file without it is none.
     const file = { id, bytes, mediaType };
-    new Store("files").set(id, file);
+    files.set(id, file);
     const location = request.publicPath(`/{{name}}/${id}`);
     return Response.json(file, { status: 201, headers: { location } });
   } catch (error) {
@@ -66,8 +79,8 @@ async function* inPieces(chunks) {
   if (length > 0) yield piece.subarray(0, length);
 }
 
-function give(id) {
-  const file = new Store("files").get(id);
+function give(files, id) {
+  const file = files.get(id);
   if (file === undefined) throw Problem.notFound();
   const pieces = new Store("pieces");
   async function* body() {

@@ -16,6 +16,8 @@ test("file comes back as it was sent", async () => {
   assert.equal(got.headers.get("content-type"), "image/png");
   assert.equal(got.headers.get("content-length"), "3000000");
   assert.ok(Buffer.from(await got.arrayBuffer()).equals(Buffer.from(sent)));
+  const { files } = await (await get(url)).json();
+  assert.deepEqual(files.at(-1).bytes, sent.length);
 });
 
 test("empty file is a file", async () => {
@@ -26,5 +28,5 @@ test("empty file is a file", async () => {
 
 test("unknown file is not found, and other methods are refused", async () => {
   assert.equal((await get(`${url}/none`)).status, 404);
-  assert.equal((await get(url)).status, 405);
+  assert.equal((await fetch(url, { method: "DELETE", headers: { authorization } })).status, 405);
 });

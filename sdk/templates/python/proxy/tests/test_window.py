@@ -30,7 +30,7 @@ class Service(BaseHTTPRequestHandler):
 
 def get(currency):
     headers = {"authorization": "Bearer " + os.environ["HMS_TOKEN"]}
-    url = f"{os.environ['HMS_URL']}/{{name}}-tested/{currency}"
+    url = f"{os.environ['HMS_URL']}/{{name}}-tested/{currency}".removesuffix("/")
     try:
         return urlopen(Request(url, headers=headers))
     except HTTPError as error:
@@ -79,6 +79,8 @@ plugins:
         for _ in range(2):
             answer = get("CHF")
             self.assertEqual((answer.status, json.load(answer)["rate"]), (200, 0.94))
+        rates = json.load(get(""))["rates"]
+        self.assertEqual([rate["currency"] for rate in rates], ["CHF"])
         asked = [path for path in calls if path.endswith("/CHF")]
         self.assertEqual(asked, ["/v1/rates/CHF"])
 

@@ -10,9 +10,9 @@ from urllib.request import Request, urlopen
 URL = os.environ["HMS_URL"] + "/{{name}}"
 
 
-def send(url, data=None, media_type="text/plain"):
+def send(url, data=None, media_type="text/plain", method=None):
     headers = {"Authorization": "Bearer " + os.environ["HMS_TOKEN"], "Content-Type": media_type}
-    return urlopen(Request(urljoin(URL, url), data=data, headers=headers))
+    return urlopen(Request(urljoin(URL, url), data=data, headers=headers, method=method))
 
 
 class Window(unittest.TestCase):
@@ -25,13 +25,14 @@ class Window(unittest.TestCase):
         self.assertEqual(got.headers["content-type"], "image/png")
         self.assertEqual(got.headers["content-length"], str(len(sent)))
         self.assertTrue(got.read() == sent)
+        self.assertEqual(json.load(send(URL))["files"][-1]["bytes"], len(sent))
 
     def test_empty_file_is_a_file(self):
         got = send(send(URL, b"").headers["location"])
         self.assertEqual((got.status, got.read()), (200, b""))
 
     def test_unknown_file_is_not_found_and_other_methods_are_refused(self):
-        for url, status in [(URL + "/none", 404), (URL, 405)]:
+        for method, url, status in [("GET", URL + "/none", 404), ("DELETE", URL, 405)]:
             with self.assertRaises(HTTPError) as refused:
-                send(url)
+                send(url, method=method)
             self.assertEqual(refused.exception.code, status)

@@ -1,5 +1,6 @@
 //! The window {{name}}: it asks a service for exchange rates, and keeps each for a minute.
 //!
+//!     GET /{{name}}              {"rates": […]}, those that it has asked for
 //!     GET /{{name}}/{currency}   {"currency", "rate", "at"}
 //!
 //! Which service is said in windows/{{name}}.yaml, twice: as `rates-url`, which this code reads,
@@ -10,9 +11,13 @@ use hms_window::{
     window,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 /// How long a rate is good, in milliseconds.
 const FRESH_MS: u64 = 60_000;
+
+/// Rates in the list: there are not as many currencies.
+const MOST: usize = 500;
 
 #[derive(Serialize, Deserialize)]
 struct Rate {
@@ -32,10 +37,18 @@ window!(handle);
 
 async fn handle(request: Request) -> Result<Response, Problem> {
     match (request.method(), &*request.segments()) {
+        (&Method::GET, ["{{name}}"]) => list(),
         (&Method::GET, ["{{name}}", currency]) => show(currency).await,
-        (_, ["{{name}}", _]) => Err(Problem::method_not_allowed("GET, HEAD")),
+        (_, ["{{name}}"] | ["{{name}}", _]) => Err(Problem::method_not_allowed("GET, HEAD")),
         _ => Err(Problem::not_found()),
     }
+}
+
+fn list() -> Result<Response, Problem> {
+    let rates = Store::open("rates")?;
+    let found: Vec<Option<Rate>> = rates.get_many(&rates.page(None, MOST)?.keys)?;
+    let found: Vec<Rate> = found.into_iter().flatten().collect();
+    Ok(Response::json(200, &json!({ "rates": found })))
 }
 
 async fn show(currency: &str) -> Result<Response, Problem> {

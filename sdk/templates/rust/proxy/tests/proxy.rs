@@ -20,6 +20,8 @@ fn rate_is_asked_for_once_and_kept() {
         assert_eq!(answer.status(), 200, "{}", answer.text());
         assert_eq!(answer.json::<Value>()["rate"], 0.94);
     }
+    let known: Value = window.get("/{{name}}").send().json();
+    assert_eq!(known["rates"][0]["currency"], "CHF");
     let calls = service.calls();
     assert_eq!(calls.len(), 1);
     assert_eq!(

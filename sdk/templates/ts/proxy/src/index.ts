@@ -1,5 +1,6 @@
 // The window {{name}}: it asks a service for exchange rates, and keeps each for a minute.
 //
+//     GET /{{name}}              {"rates": […]}, those that it has asked for
 //     GET /{{name}}/{currency}   {"currency", "rate", "at"}
 //
 // Which service is said in windows/{{name}}.yaml, twice: as `rates-url`, which this code reads, and as
@@ -16,12 +17,19 @@ interface Rate {
 /** How long a rate is good, in milliseconds. */
 const FRESH_MS = 60_000;
 
+/** Rates in the list: there are not as many currencies. */
+const MOST = 500;
+
 export default window(async (request) => {
   const [, currency, ...more] = request.segments;
-  if (currency === undefined || more.length > 0) throw Problem.notFound();
+  if (more.length > 0) throw Problem.notFound();
   if (request.method !== "GET") throw Problem.methodNotAllowed("GET, HEAD");
-  if (!/^[A-Z]{3}$/.test(currency)) throw Problem.badRequest("a currency has three capital letters, such as CHF");
   const rates = new Store("rates");
+  if (currency === undefined) {
+    const { keys } = rates.page({ limit: MOST });
+    return Response.json({ rates: rates.getMany<Rate>(keys).filter(Boolean) });
+  }
+  if (!/^[A-Z]{3}$/.test(currency)) throw Problem.badRequest("a currency has three capital letters, such as CHF");
   const known = rates.get<Rate>(currency);
   if (known !== undefined && known.at + FRESH_MS > Date.now()) return Response.json(known);
   const rate: Rate = { currency, rate: await ask(currency), at: Date.now() };
