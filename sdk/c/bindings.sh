@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 texts=$(mktemp -d)
 trap 'rm -rf "$texts"' EXIT
 cp -r wit/. "$texts"
-for text in keyvalue config.wit logging.wit; do cp -r "../../wit/deps/$text" "$texts/deps/"; done
+for text in keyvalue config.wit logging.wit hms-store.wit; do cp -r "../../wit/deps/$text" "$texts/deps/"; done
 wit-bindgen c "$texts" --world window --out-dir bindings
 # The component's type, as text: a binary file would not fit into a program as `hms new` has it.
 python3 - bindings/window_component_type.o bindings/window_component_type.s <<'END'

@@ -15,12 +15,14 @@ CFLAGS ?= -Os -Wall -Wextra
 $(OUT)/$(NAME).wasm: $(OUT)/$(NAME).core.wasm
 	$(JCO) new $< --wasi-reactor -o $@
 
-$(OUT)/$(NAME).core.wasm: $(SOURCES) $(wildcard $(HMS_SDK)src/*.c $(HMS_SDK)include/*.h $(HMS_SDK)bindings/*)
+HMS_SOURCES := $(wildcard $(HMS_SDK)src/*.c) $(HMS_SDK)json/yyjson.c $(HMS_SDK)bindings/window.c
+HMS_HEADERS := $(wildcard $(HMS_SDK)src/*.h $(HMS_SDK)include/*.h $(HMS_SDK)json/*.h $(HMS_SDK)bindings/*)
+
+$(OUT)/$(NAME).core.wasm: $(SOURCES) $(HMS_SOURCES) $(HMS_HEADERS)
 	@mkdir -p $(OUT)
 	$(ZIG) cc -target wasm32-wasi -mexec-model=reactor -std=c17 $(CFLAGS) \
-	    -I$(HMS_SDK)include -I$(HMS_SDK)bindings -Wl,-z,stack-size=131072 -Wl,--initial-memory=1048576 \
-	    $(SOURCES) $(HMS_SDK)src/hms_window.c $(HMS_SDK)bindings/window.c \
-	    $(HMS_SDK)bindings/window_component_type.s -o $@
+	    -I$(HMS_SDK)include -I$(HMS_SDK)json -I$(HMS_SDK)bindings -Wl,-z,stack-size=131072 -Wl,--initial-memory=1048576 \
+	    $(SOURCES) $(HMS_SOURCES) $(HMS_SDK)bindings/window_component_type.s -o $@
 
 .PHONY: clean
 clean:

@@ -70,6 +70,16 @@ typedef struct {
   } val;
 } wasi_io_streams_result_void_stream_error_t;
 
+typedef struct wasi_io_poll_own_pollable_t {
+  int32_t __handle;
+} wasi_io_poll_own_pollable_t;
+
+typedef struct wasi_io_poll_borrow_pollable_t {
+  int32_t __handle;
+} wasi_io_poll_borrow_pollable_t;
+
+typedef uint64_t wasi_http_types_duration_t;
+
 typedef struct wasi_http_types_method_t {
   uint8_t tag;
   union {
@@ -262,6 +272,38 @@ typedef struct wasi_http_types_borrow_outgoing_body_t {
   int32_t __handle;
 } wasi_http_types_borrow_outgoing_body_t;
 
+typedef struct wasi_http_types_own_outgoing_request_t {
+  int32_t __handle;
+} wasi_http_types_own_outgoing_request_t;
+
+typedef struct wasi_http_types_borrow_outgoing_request_t {
+  int32_t __handle;
+} wasi_http_types_borrow_outgoing_request_t;
+
+typedef struct wasi_http_types_own_request_options_t {
+  int32_t __handle;
+} wasi_http_types_own_request_options_t;
+
+typedef struct wasi_http_types_borrow_request_options_t {
+  int32_t __handle;
+} wasi_http_types_borrow_request_options_t;
+
+typedef struct wasi_http_types_own_incoming_response_t {
+  int32_t __handle;
+} wasi_http_types_own_incoming_response_t;
+
+typedef struct wasi_http_types_borrow_incoming_response_t {
+  int32_t __handle;
+} wasi_http_types_borrow_incoming_response_t;
+
+typedef struct wasi_http_types_own_future_incoming_response_t {
+  int32_t __handle;
+} wasi_http_types_own_future_incoming_response_t;
+
+typedef struct wasi_http_types_borrow_future_incoming_response_t {
+  int32_t __handle;
+} wasi_http_types_borrow_future_incoming_response_t;
+
 typedef struct wasi_http_types_own_response_outparam_t {
   int32_t __handle;
 } wasi_http_types_own_response_outparam_t;
@@ -274,6 +316,16 @@ typedef struct {
   wasi_http_types_field_value_t *ptr;
   size_t len;
 } wasi_http_types_list_field_value_t;
+
+typedef struct {
+  wasi_http_types_field_key_t f0;
+  wasi_http_types_field_value_t f1;
+} wasi_http_types_tuple2_field_key_field_value_t;
+
+typedef struct {
+  wasi_http_types_tuple2_field_key_field_value_t *ptr;
+  size_t len;
+} wasi_http_types_list_tuple2_field_key_field_value_t;
 
 typedef struct {
   bool is_err;
@@ -335,12 +387,65 @@ typedef struct {
 } wasi_http_types_result_void_error_code_t;
 
 typedef struct {
+  bool is_some;
+  wasi_http_types_scheme_t val;
+} wasi_http_types_option_scheme_t;
+
+typedef struct {
+  bool is_some;
+  wasi_http_types_duration_t val;
+} wasi_http_types_option_duration_t;
+
+typedef wasi_io_poll_own_pollable_t wasi_http_types_own_pollable_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    wasi_http_types_own_incoming_response_t ok;
+    wasi_http_types_error_code_t err;
+  } val;
+} wasi_http_types_result_own_incoming_response_error_code_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    wasi_http_types_result_own_incoming_response_error_code_t ok;
+  } val;
+} wasi_http_types_result_result_own_incoming_response_error_code_void_t;
+
+typedef struct {
+  bool is_some;
+  wasi_http_types_result_result_own_incoming_response_error_code_void_t val;
+} wasi_http_types_option_result_result_own_incoming_response_error_code_void_t;
+
+typedef struct {
   bool is_err;
   union {
     wasi_http_types_own_outgoing_response_t ok;
     wasi_http_types_error_code_t err;
   } val;
 } wasi_http_types_result_own_outgoing_response_error_code_t;
+
+typedef wasi_http_types_error_code_t wasi_http_outgoing_handler_error_code_t;
+
+typedef wasi_http_types_own_outgoing_request_t wasi_http_outgoing_handler_own_outgoing_request_t;
+
+typedef wasi_http_types_own_request_options_t wasi_http_outgoing_handler_own_request_options_t;
+
+typedef struct {
+  bool is_some;
+  wasi_http_outgoing_handler_own_request_options_t val;
+} wasi_http_outgoing_handler_option_own_request_options_t;
+
+typedef wasi_http_types_own_future_incoming_response_t wasi_http_outgoing_handler_own_future_incoming_response_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    wasi_http_outgoing_handler_own_future_incoming_response_t ok;
+    wasi_http_outgoing_handler_error_code_t err;
+  } val;
+} wasi_http_outgoing_handler_result_own_future_incoming_response_error_code_t;
 
 // A log level, describing a kind of message.
 typedef uint8_t wasi_logging_logging_level_t;
@@ -502,6 +607,45 @@ typedef struct {
   } val;
 } wasi_keyvalue_atomics_result_void_cas_error_t;
 
+typedef wasi_keyvalue_store_error_t wasi_keyvalue_batch_error_t;
+
+typedef wasi_keyvalue_store_borrow_bucket_t wasi_keyvalue_batch_borrow_bucket_t;
+
+typedef struct {
+  window_string_t f0;
+  window_option_list_u8_t f1;
+} window_tuple2_string_option_list_u8_t;
+
+typedef struct {
+  window_tuple2_string_option_list_u8_t *ptr;
+  size_t len;
+} window_list_tuple2_string_option_list_u8_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    window_list_tuple2_string_option_list_u8_t ok;
+    wasi_keyvalue_batch_error_t err;
+  } val;
+} wasi_keyvalue_batch_result_list_tuple2_string_option_list_u8_error_t;
+
+typedef struct {
+  window_string_t f0;
+  window_list_u8_t f1;
+} window_tuple2_string_list_u8_t;
+
+typedef struct {
+  window_tuple2_string_list_u8_t *ptr;
+  size_t len;
+} window_list_tuple2_string_list_u8_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    wasi_keyvalue_batch_error_t err;
+  } val;
+} wasi_keyvalue_batch_result_void_error_t;
+
 // An error type that encapsulates the different errors that can occur fetching configuration values.
 typedef struct wasi_config_store_error_t {
   uint8_t tag;
@@ -549,6 +693,217 @@ typedef struct {
   } val;
 } wasi_config_store_result_list_tuple2_string_string_error_t;
 
+// What a key held when it was read. It changes with every write of the key and is never used
+// again. Take it as it is: its form is the host's.
+typedef window_string_t hms_store_transactions_version_t;
+
+// A key in a bucket.
+typedef struct hms_store_transactions_place_t {
+  // The name of the bucket, as given to `open` of `wasi:keyvalue/store`.
+  window_string_t   bucket;
+  // The key in it.
+  window_string_t   key;
+} hms_store_transactions_place_t;
+
+// The value of a key, and its version.
+typedef struct hms_store_transactions_entry_t {
+  // The bytes that were written.
+  window_list_u8_t   value;
+  // To be named in a `check`.
+  hms_store_transactions_version_t   version;
+} hms_store_transactions_entry_t;
+
+typedef struct {
+  bool is_some;
+  hms_store_transactions_version_t val;
+} hms_store_transactions_option_version_t;
+
+// What must hold for a transaction to be committed.
+typedef struct hms_store_transactions_check_t {
+  // The key.
+  hms_store_transactions_place_t   at;
+  // The version that it must have. None: it must not exist.
+  hms_store_transactions_option_version_t   version;
+} hms_store_transactions_check_t;
+
+typedef struct {
+  hms_store_transactions_place_t f0;
+  window_list_u8_t f1;
+} hms_store_transactions_tuple2_place_list_u8_t;
+
+typedef struct {
+  hms_store_transactions_place_t f0;
+  int64_t f1;
+} hms_store_transactions_tuple2_place_s64_t;
+
+// A change of one key.
+typedef struct hms_store_transactions_change_t {
+  uint8_t tag;
+  union {
+    hms_store_transactions_tuple2_place_list_u8_t     set;
+    hms_store_transactions_place_t     delete_;
+    hms_store_transactions_tuple2_place_s64_t     add;
+  } val;
+} hms_store_transactions_change_t;
+
+// Writes a value, whether or not the key exists.
+#define HMS_STORE_TRANSACTIONS_CHANGE_SET 0
+// Deletes the key, if it exists.
+#define HMS_STORE_TRANSACTIONS_CHANGE_DELETE 1
+// Adds to a counter, as `increment` of `wasi:keyvalue/atomics` does: decimal text of 64 bits
+// with a sign, 0 where there is none.
+#define HMS_STORE_TRANSACTIONS_CHANGE_ADD 2
+
+// An event, as in CloudEvents 1.0.
+// 
+// The host adds `id`, `source` (`urn:hms:window:NAME`), `specversion`, `time`, `sequence` (the
+// place in the window's log, from 1 and without gaps) and `traceparent` (that of the request in
+// hand). A guest cannot set them.
+// 
+// No text may have control characters.
+typedef struct hms_store_transactions_event_t {
+  // What has happened: `gov.payment.paid.v1`. 1 to 255 bytes. Types that begin with `hms.` are
+  // the host's.
+  window_string_t   type;
+  // What it is about, such as the id of the payment: 1 byte to 1 KiB.
+  window_option_string_t   subject;
+  // Events of the same key are delivered in order. Without it, those of the same subject. 1 byte
+  // to 1 KiB.
+  window_option_string_t   partition_key;
+  // The media type of `data`, up to 255 bytes. Empty where there is no data.
+  window_string_t   content_type;
+  // What subscribers get: up to 64 KiB.
+  window_list_u8_t   data;
+  // Extension attributes, up to 32 with 4 KiB: a name of 1 to 20 of `a-z` and `0-9`, each once,
+  // and a value that is not empty. Names of CloudEvents itself and of what the host sets are
+  // refused, and so are names that begin with `hms`.
+  window_list_tuple2_string_string_t   attributes;
+  // Not before this time, in milliseconds since 1970: a timer. A time that has passed is now. At
+  // most the end of the year 9999.
+  window_option_u64_t   not_before_ms;
+  // The name of a timer, 1 byte to 1 KiB, by which it is replaced and cancelled: an event of the
+  // same name that still waits is dropped. Only with `not-before-ms`.
+  window_option_string_t   name;
+} hms_store_transactions_event_t;
+
+typedef struct {
+  hms_store_transactions_check_t *ptr;
+  size_t len;
+} hms_store_transactions_list_check_t;
+
+typedef struct {
+  hms_store_transactions_change_t *ptr;
+  size_t len;
+} hms_store_transactions_list_change_t;
+
+typedef struct {
+  hms_store_transactions_event_t *ptr;
+  size_t len;
+} hms_store_transactions_list_event_t;
+
+// What is committed together: at most 256 checks, 1,024 changes, 256 events and 256 names to
+// cancel, with 16 MiB.
+typedef struct hms_store_transactions_transaction_t {
+  // All must hold.
+  hms_store_transactions_list_check_t   checks;
+  // Done in order.
+  hms_store_transactions_list_change_t   changes;
+  // Appended to the window's log in order, or kept until their time.
+  hms_store_transactions_list_event_t   events;
+  // Names of events that wait, to be dropped. One that does not wait is no error.
+  window_list_string_t   cancel;
+  // A key of your choice, under which this is committed once. If a transaction with it was
+  // committed before, nothing is done, whatever the checks say, and `repeated` is true. For what
+  // is delivered at least once, and for `error.unknown`. 1 byte to 1 KiB; what begins with
+  // `hms-schedule/` is the host's. It is remembered for 30 days at least.
+  window_option_string_t   once;
+} hms_store_transactions_transaction_t;
+
+typedef struct {
+  int64_t *ptr;
+  size_t len;
+} window_list_s64_t;
+
+// A committed transaction.
+typedef struct hms_store_transactions_committed_t {
+  // The version of what it has written.
+  hms_store_transactions_version_t   version;
+  // The new value of the counter of each `add`, in order.
+  window_list_s64_t   counters;
+  // The id of each event, in order. An event that waits keeps it.
+  window_list_string_t   event_ids;
+  // It was committed before, under the same `once`. Nothing was done now, and the lists are
+  // empty.
+  bool   repeated;
+} hms_store_transactions_committed_t;
+
+typedef struct {
+  hms_store_transactions_place_t *ptr;
+  size_t len;
+} hms_store_transactions_list_place_t;
+
+// Why nothing was read or committed. But for `unknown`, it is certain that nothing was.
+typedef struct hms_store_transactions_error_t {
+  uint8_t tag;
+  union {
+    hms_store_transactions_list_place_t     conflict;
+    hms_store_transactions_place_t     not_a_number;
+    window_string_t     too_large;
+    window_string_t     store_full;
+    window_string_t     outbox_full;
+    window_string_t     event_refused;
+    window_string_t     unknown;
+    window_string_t     other;
+  } val;
+} hms_store_transactions_error_t;
+
+// These places do not have the version of their check: somebody was faster. Read again and
+// try again.
+#define HMS_STORE_TRANSACTIONS_ERROR_CONFLICT 0
+// An `add` to a value that is not a number of 64 bits, or whose sum would not be one.
+#define HMS_STORE_TRANSACTIONS_ERROR_NOT_A_NUMBER 1
+// A key, a value or the whole is over its bound. The text says which.
+#define HMS_STORE_TRANSACTIONS_ERROR_TOO_LARGE 2
+// The store has reached its size (`--store`).
+#define HMS_STORE_TRANSACTIONS_ERROR_STORE_FULL 3
+// The outbox has reached its size (`--outbox`), and what is in it is still needed: subscribers
+// are slower than this window, or fail.
+#define HMS_STORE_TRANSACTIONS_ERROR_OUTBOX_FULL 4
+// An event that is none. The text names the field and says what is wrong with it.
+#define HMS_STORE_TRANSACTIONS_ERROR_EVENT_REFUSED 5
+// The disk failed while it was committed: it may or may not be there. Commit again with the
+// same `once` to find out.
+#define HMS_STORE_TRANSACTIONS_ERROR_UNKNOWN 6
+// Anything else: a code, a colon and a sentence. `store-unavailable: …` is worth a
+// second try.
+#define HMS_STORE_TRANSACTIONS_ERROR_OTHER 7
+
+typedef struct {
+  bool is_some;
+  hms_store_transactions_entry_t val;
+} hms_store_transactions_option_entry_t;
+
+typedef struct {
+  hms_store_transactions_option_entry_t *ptr;
+  size_t len;
+} hms_store_transactions_list_option_entry_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    hms_store_transactions_list_option_entry_t ok;
+    hms_store_transactions_error_t err;
+  } val;
+} hms_store_transactions_result_list_option_entry_error_t;
+
+typedef struct {
+  bool is_err;
+  union {
+    hms_store_transactions_committed_t ok;
+    hms_store_transactions_error_t err;
+  } val;
+} hms_store_transactions_result_committed_error_t;
+
 typedef wasi_http_types_own_incoming_request_t exports_wasi_http_incoming_handler_own_incoming_request_t;
 
 typedef wasi_http_types_own_response_outparam_t exports_wasi_http_incoming_handler_own_response_outparam_t;
@@ -560,9 +915,13 @@ extern void wasi_io_error_method_error_to_debug_string(wasi_io_error_borrow_erro
 extern bool wasi_io_streams_method_input_stream_blocking_read(wasi_io_streams_borrow_input_stream_t self, uint64_t len, window_list_u8_t *ret, wasi_io_streams_stream_error_t *err);
 extern bool wasi_io_streams_method_output_stream_blocking_write_and_flush(wasi_io_streams_borrow_output_stream_t self, window_list_u8_t *contents, wasi_io_streams_stream_error_t *err);
 
+// Imported Functions from `wasi:io/poll@0.2.0`
+extern void wasi_io_poll_method_pollable_block(wasi_io_poll_borrow_pollable_t self);
+
 // Imported Functions from `wasi:http/types@0.2.0`
 extern wasi_http_types_own_fields_t wasi_http_types_constructor_fields(void);
 extern void wasi_http_types_method_fields_get(wasi_http_types_borrow_fields_t self, wasi_http_types_field_key_t *name, wasi_http_types_list_field_value_t *ret);
+extern void wasi_http_types_method_fields_entries(wasi_http_types_borrow_fields_t self, wasi_http_types_list_tuple2_field_key_field_value_t *ret);
 extern bool wasi_http_types_method_fields_append(wasi_http_types_borrow_fields_t self, wasi_http_types_field_key_t *name, wasi_http_types_field_value_t *value, wasi_http_types_header_error_t *err);
 extern void wasi_http_types_method_incoming_request_method(wasi_http_types_borrow_incoming_request_t self, wasi_http_types_method_t *ret);
 extern bool wasi_http_types_method_incoming_request_path_with_query(wasi_http_types_borrow_incoming_request_t self, window_string_t *ret);
@@ -574,7 +933,24 @@ extern bool wasi_http_types_method_outgoing_response_set_status_code(wasi_http_t
 extern bool wasi_http_types_method_outgoing_response_body(wasi_http_types_borrow_outgoing_response_t self, wasi_http_types_own_outgoing_body_t *ret);
 extern bool wasi_http_types_method_outgoing_body_write(wasi_http_types_borrow_outgoing_body_t self, wasi_http_types_own_output_stream_t *ret);
 extern bool wasi_http_types_static_outgoing_body_finish(wasi_http_types_own_outgoing_body_t this_, wasi_http_types_own_trailers_t *maybe_trailers, wasi_http_types_error_code_t *err);
+extern wasi_http_types_own_outgoing_request_t wasi_http_types_constructor_outgoing_request(wasi_http_types_own_headers_t headers);
+extern bool wasi_http_types_method_outgoing_request_body(wasi_http_types_borrow_outgoing_request_t self, wasi_http_types_own_outgoing_body_t *ret);
+extern bool wasi_http_types_method_outgoing_request_set_method(wasi_http_types_borrow_outgoing_request_t self, wasi_http_types_method_t *method);
+extern bool wasi_http_types_method_outgoing_request_set_path_with_query(wasi_http_types_borrow_outgoing_request_t self, window_string_t *maybe_path_with_query);
+extern bool wasi_http_types_method_outgoing_request_set_scheme(wasi_http_types_borrow_outgoing_request_t self, wasi_http_types_scheme_t *maybe_scheme);
+extern bool wasi_http_types_method_outgoing_request_set_authority(wasi_http_types_borrow_outgoing_request_t self, window_string_t *maybe_authority);
+extern wasi_http_types_own_request_options_t wasi_http_types_constructor_request_options(void);
+extern bool wasi_http_types_method_request_options_set_connect_timeout(wasi_http_types_borrow_request_options_t self, wasi_http_types_duration_t *maybe_duration);
+extern bool wasi_http_types_method_request_options_set_first_byte_timeout(wasi_http_types_borrow_request_options_t self, wasi_http_types_duration_t *maybe_duration);
+extern wasi_http_types_status_code_t wasi_http_types_method_incoming_response_status(wasi_http_types_borrow_incoming_response_t self);
+extern wasi_http_types_own_headers_t wasi_http_types_method_incoming_response_headers(wasi_http_types_borrow_incoming_response_t self);
+extern bool wasi_http_types_method_incoming_response_consume(wasi_http_types_borrow_incoming_response_t self, wasi_http_types_own_incoming_body_t *ret);
+extern wasi_http_types_own_pollable_t wasi_http_types_method_future_incoming_response_subscribe(wasi_http_types_borrow_future_incoming_response_t self);
+extern bool wasi_http_types_method_future_incoming_response_get(wasi_http_types_borrow_future_incoming_response_t self, wasi_http_types_result_result_own_incoming_response_error_code_void_t *ret);
 extern void wasi_http_types_static_response_outparam_set(wasi_http_types_own_response_outparam_t param, wasi_http_types_result_own_outgoing_response_error_code_t *response);
+
+// Imported Functions from `wasi:http/outgoing-handler@0.2.0`
+extern bool wasi_http_outgoing_handler_handle(wasi_http_outgoing_handler_own_outgoing_request_t request, wasi_http_outgoing_handler_own_request_options_t *maybe_options, wasi_http_outgoing_handler_own_future_incoming_response_t *ret, wasi_http_outgoing_handler_error_code_t *err);
 
 // Imported Functions from `wasi:logging/logging@0.1.0-draft`
 // Emit a log message.
@@ -657,6 +1033,46 @@ extern bool wasi_keyvalue_atomics_increment(wasi_keyvalue_atomics_borrow_bucket_
 // the CAS operation failed.
 extern bool wasi_keyvalue_atomics_swap(wasi_keyvalue_atomics_own_cas_t cas, window_list_u8_t *value, wasi_keyvalue_atomics_cas_error_t *err);
 
+// Imported Functions from `wasi:keyvalue/batch@0.2.0-draft2`
+// Get the key-value pairs associated with the keys in the store. It returns a list of
+// key-value pairs.
+// 
+// If any of the keys do not exist in the store, it returns a `none` value for that pair in the
+// list.
+// 
+// MAY show an out-of-date value if there are concurrent writes to the store.
+// 
+// If any other error occurs, it returns an `Err(error)`.
+extern bool wasi_keyvalue_batch_get_many(wasi_keyvalue_batch_borrow_bucket_t bucket, window_list_string_t *keys, window_list_tuple2_string_option_list_u8_t *ret, wasi_keyvalue_batch_error_t *err);
+// Set the values associated with the keys in the store. If the key already exists in the
+// store, it overwrites the value.
+// 
+// Note that the key-value pairs are not guaranteed to be set in the order they are provided.
+// 
+// If any of the keys do not exist in the store, it creates a new key-value pair.
+// 
+// If any other error occurs, it returns an `Err(error)`. When an error occurs, it does not
+// rollback the key-value pairs that were already set. Thus, this batch operation does not
+// guarantee atomicity, implying that some key-value pairs could be set while others might
+// fail.
+// 
+// Other concurrent operations may also be able to see the partial results.
+extern bool wasi_keyvalue_batch_set_many(wasi_keyvalue_batch_borrow_bucket_t bucket, window_list_tuple2_string_list_u8_t *key_values, wasi_keyvalue_batch_error_t *err);
+// Delete the key-value pairs associated with the keys in the store.
+// 
+// Note that the key-value pairs are not guaranteed to be deleted in the order they are
+// provided.
+// 
+// If any of the keys do not exist in the store, it skips the key.
+// 
+// If any other error occurs, it returns an `Err(error)`. When an error occurs, it does not
+// rollback the key-value pairs that were already deleted. Thus, this batch operation does not
+// guarantee atomicity, implying that some key-value pairs could be deleted while others might
+// fail.
+// 
+// Other concurrent operations may also be able to see the partial results.
+extern bool wasi_keyvalue_batch_delete_many(wasi_keyvalue_batch_borrow_bucket_t bucket, window_list_string_t *keys, wasi_keyvalue_batch_error_t *err);
+
 // Imported Functions from `wasi:config/store@0.2.0-rc.1`
 // Gets a configuration value of type `string` associated with the `key`.
 // 
@@ -667,6 +1083,13 @@ extern bool wasi_config_store_get(window_string_t *key, window_option_string_t *
 // 
 // If an error occurs, an `Err(error)` is returned.
 extern bool wasi_config_store_get_all(window_list_tuple2_string_string_t *ret, wasi_config_store_error_t *err);
+
+// Imported Functions from `hms:store/transactions@0.1.0`
+// One entry for each of `places`, in their order and all from the same moment. None: the key
+// does not exist. At most 1,024 places and 16 MiB of values.
+extern bool hms_store_transactions_read(hms_store_transactions_list_place_t *places, hms_store_transactions_list_option_entry_t *ret, hms_store_transactions_error_t *err);
+// Commits all of `transaction`, or nothing. It is on disk when this returns.
+extern bool hms_store_transactions_commit(hms_store_transactions_transaction_t *transaction, hms_store_transactions_committed_t *ret, hms_store_transactions_error_t *err);
 
 // Exported Functions from `wasi:http/incoming-handler@0.2.0`
 void exports_wasi_http_incoming_handler_handle(exports_wasi_http_incoming_handler_own_incoming_request_t request, exports_wasi_http_incoming_handler_own_response_outparam_t response_out);
@@ -698,6 +1121,12 @@ void window_list_u8_free(window_list_u8_t *ptr);
 void wasi_io_streams_result_list_u8_stream_error_free(wasi_io_streams_result_list_u8_stream_error_t *ptr);
 
 void wasi_io_streams_result_void_stream_error_free(wasi_io_streams_result_void_stream_error_t *ptr);
+
+extern void wasi_io_poll_pollable_drop_own(wasi_io_poll_own_pollable_t handle);
+
+extern void wasi_io_poll_pollable_drop_borrow(wasi_io_poll_borrow_pollable_t handle);
+
+extern wasi_io_poll_borrow_pollable_t wasi_io_poll_borrow_pollable(wasi_io_poll_own_pollable_t handle);
 
 void wasi_http_types_method_free(wasi_http_types_method_t *ptr);
 
@@ -759,6 +1188,30 @@ extern void wasi_http_types_outgoing_body_drop_borrow(wasi_http_types_borrow_out
 
 extern wasi_http_types_borrow_outgoing_body_t wasi_http_types_borrow_outgoing_body(wasi_http_types_own_outgoing_body_t handle);
 
+extern void wasi_http_types_outgoing_request_drop_own(wasi_http_types_own_outgoing_request_t handle);
+
+extern void wasi_http_types_outgoing_request_drop_borrow(wasi_http_types_borrow_outgoing_request_t handle);
+
+extern wasi_http_types_borrow_outgoing_request_t wasi_http_types_borrow_outgoing_request(wasi_http_types_own_outgoing_request_t handle);
+
+extern void wasi_http_types_request_options_drop_own(wasi_http_types_own_request_options_t handle);
+
+extern void wasi_http_types_request_options_drop_borrow(wasi_http_types_borrow_request_options_t handle);
+
+extern wasi_http_types_borrow_request_options_t wasi_http_types_borrow_request_options(wasi_http_types_own_request_options_t handle);
+
+extern void wasi_http_types_incoming_response_drop_own(wasi_http_types_own_incoming_response_t handle);
+
+extern void wasi_http_types_incoming_response_drop_borrow(wasi_http_types_borrow_incoming_response_t handle);
+
+extern wasi_http_types_borrow_incoming_response_t wasi_http_types_borrow_incoming_response(wasi_http_types_own_incoming_response_t handle);
+
+extern void wasi_http_types_future_incoming_response_drop_own(wasi_http_types_own_future_incoming_response_t handle);
+
+extern void wasi_http_types_future_incoming_response_drop_borrow(wasi_http_types_borrow_future_incoming_response_t handle);
+
+extern wasi_http_types_borrow_future_incoming_response_t wasi_http_types_borrow_future_incoming_response(wasi_http_types_own_future_incoming_response_t handle);
+
 extern void wasi_http_types_response_outparam_drop_own(wasi_http_types_own_response_outparam_t handle);
 
 extern void wasi_http_types_response_outparam_drop_borrow(wasi_http_types_borrow_response_outparam_t handle);
@@ -766,6 +1219,10 @@ extern void wasi_http_types_response_outparam_drop_borrow(wasi_http_types_borrow
 extern wasi_http_types_borrow_response_outparam_t wasi_http_types_borrow_response_outparam(wasi_http_types_own_response_outparam_t handle);
 
 void wasi_http_types_list_field_value_free(wasi_http_types_list_field_value_t *ptr);
+
+void wasi_http_types_tuple2_field_key_field_value_free(wasi_http_types_tuple2_field_key_field_value_t *ptr);
+
+void wasi_http_types_list_tuple2_field_key_field_value_free(wasi_http_types_list_tuple2_field_key_field_value_t *ptr);
 
 void wasi_http_types_result_void_header_error_free(wasi_http_types_result_void_header_error_t *ptr);
 
@@ -783,7 +1240,23 @@ void wasi_http_types_option_own_trailers_free(wasi_http_types_option_own_trailer
 
 void wasi_http_types_result_void_error_code_free(wasi_http_types_result_void_error_code_t *ptr);
 
+void wasi_http_types_option_scheme_free(wasi_http_types_option_scheme_t *ptr);
+
+void wasi_http_types_option_duration_free(wasi_http_types_option_duration_t *ptr);
+
+void wasi_http_types_result_own_incoming_response_error_code_free(wasi_http_types_result_own_incoming_response_error_code_t *ptr);
+
+void wasi_http_types_result_result_own_incoming_response_error_code_void_free(wasi_http_types_result_result_own_incoming_response_error_code_void_t *ptr);
+
+void wasi_http_types_option_result_result_own_incoming_response_error_code_void_free(wasi_http_types_option_result_result_own_incoming_response_error_code_void_t *ptr);
+
 void wasi_http_types_result_own_outgoing_response_error_code_free(wasi_http_types_result_own_outgoing_response_error_code_t *ptr);
+
+void wasi_http_outgoing_handler_error_code_free(wasi_http_outgoing_handler_error_code_t *ptr);
+
+void wasi_http_outgoing_handler_option_own_request_options_free(wasi_http_outgoing_handler_option_own_request_options_t *ptr);
+
+void wasi_http_outgoing_handler_result_own_future_incoming_response_error_code_free(wasi_http_outgoing_handler_result_own_future_incoming_response_error_code_t *ptr);
 
 void wasi_keyvalue_store_error_free(wasi_keyvalue_store_error_t *ptr);
 
@@ -827,6 +1300,20 @@ void wasi_keyvalue_atomics_result_s64_error_free(wasi_keyvalue_atomics_result_s6
 
 void wasi_keyvalue_atomics_result_void_cas_error_free(wasi_keyvalue_atomics_result_void_cas_error_t *ptr);
 
+void wasi_keyvalue_batch_error_free(wasi_keyvalue_batch_error_t *ptr);
+
+void window_tuple2_string_option_list_u8_free(window_tuple2_string_option_list_u8_t *ptr);
+
+void window_list_tuple2_string_option_list_u8_free(window_list_tuple2_string_option_list_u8_t *ptr);
+
+void wasi_keyvalue_batch_result_list_tuple2_string_option_list_u8_error_free(wasi_keyvalue_batch_result_list_tuple2_string_option_list_u8_error_t *ptr);
+
+void window_tuple2_string_list_u8_free(window_tuple2_string_list_u8_t *ptr);
+
+void window_list_tuple2_string_list_u8_free(window_list_tuple2_string_list_u8_t *ptr);
+
+void wasi_keyvalue_batch_result_void_error_free(wasi_keyvalue_batch_result_void_error_t *ptr);
+
 void wasi_config_store_error_free(wasi_config_store_error_t *ptr);
 
 void wasi_config_store_result_option_string_error_free(wasi_config_store_result_option_string_error_t *ptr);
@@ -836,6 +1323,48 @@ void window_tuple2_string_string_free(window_tuple2_string_string_t *ptr);
 void window_list_tuple2_string_string_free(window_list_tuple2_string_string_t *ptr);
 
 void wasi_config_store_result_list_tuple2_string_string_error_free(wasi_config_store_result_list_tuple2_string_string_error_t *ptr);
+
+void hms_store_transactions_version_free(hms_store_transactions_version_t *ptr);
+
+void hms_store_transactions_place_free(hms_store_transactions_place_t *ptr);
+
+void hms_store_transactions_entry_free(hms_store_transactions_entry_t *ptr);
+
+void hms_store_transactions_option_version_free(hms_store_transactions_option_version_t *ptr);
+
+void hms_store_transactions_check_free(hms_store_transactions_check_t *ptr);
+
+void hms_store_transactions_tuple2_place_list_u8_free(hms_store_transactions_tuple2_place_list_u8_t *ptr);
+
+void hms_store_transactions_tuple2_place_s64_free(hms_store_transactions_tuple2_place_s64_t *ptr);
+
+void hms_store_transactions_change_free(hms_store_transactions_change_t *ptr);
+
+void hms_store_transactions_event_free(hms_store_transactions_event_t *ptr);
+
+void hms_store_transactions_list_check_free(hms_store_transactions_list_check_t *ptr);
+
+void hms_store_transactions_list_change_free(hms_store_transactions_list_change_t *ptr);
+
+void hms_store_transactions_list_event_free(hms_store_transactions_list_event_t *ptr);
+
+void hms_store_transactions_transaction_free(hms_store_transactions_transaction_t *ptr);
+
+void window_list_s64_free(window_list_s64_t *ptr);
+
+void hms_store_transactions_committed_free(hms_store_transactions_committed_t *ptr);
+
+void hms_store_transactions_list_place_free(hms_store_transactions_list_place_t *ptr);
+
+void hms_store_transactions_error_free(hms_store_transactions_error_t *ptr);
+
+void hms_store_transactions_option_entry_free(hms_store_transactions_option_entry_t *ptr);
+
+void hms_store_transactions_list_option_entry_free(hms_store_transactions_list_option_entry_t *ptr);
+
+void hms_store_transactions_result_list_option_entry_error_free(hms_store_transactions_result_list_option_entry_error_t *ptr);
+
+void hms_store_transactions_result_committed_error_free(hms_store_transactions_result_committed_error_t *ptr);
 
 // Sets the string `ret` to reference the input string `s` without copying it
 void window_string_set(window_string_t *ret, const char*s);

@@ -32,6 +32,13 @@ async fn payments_in_python_passes_the_suite() {
     }
 }
 
+#[tokio::test]
+async fn payments_in_c_passes_the_suite() {
+    if let Some(component) = tools::c("payments").await {
+        suite(&component).await;
+    }
+}
+
 async fn suite(component: &[u8]) {
     let host = Host::start().await;
     host.write_grants("payments", "config: {currency: EUR}\n");

@@ -28,6 +28,15 @@ pub(super) fn venv() -> Tools {
     }
 }
 
+/// Those of sdk/c: zig beside the tools of sdk/python, and jco by npx, which fetches it.
+pub(super) fn zig() -> Tools {
+    Tools {
+        place: root().join("sdk/python/.venv/bin/python-zig"),
+        install: "python3 -m venv sdk/python/.venv && \
+                  sdk/python/.venv/bin/pip install ziglang==0.17.1",
+    }
+}
+
 /// An example of sdk/js.
 pub(crate) async fn javascript(example: &str) -> Option<Vec<u8>> {
     available("JavaScript", node_modules())?;
@@ -49,6 +58,19 @@ pub(crate) async fn python(example: &str) -> Option<Vec<u8>> {
     Some(built("python", example, build).await)
 }
 
+/// An example of sdk/c.
+pub(super) async fn c(example: &str) -> Option<Vec<u8>> {
+    let zig = available("C", zig())?;
+    let folder = output(&format!("{example}-c"));
+    let mut make = Command::new("make");
+    make.arg("--directory")
+        .arg(root().join(format!("sdk/c/examples/{example}")))
+        .arg(format!("OUT={}", folder.display()))
+        .arg(format!("ZIG={}", zig.display()));
+    done("c", make).await;
+    Some(std::fs::read(folder.join(format!("{example}.wasm"))).unwrap())
+}
+
 /// Where the tools of a language are, if it can be gone on with.
 pub(super) fn available(language: &str, tools: Tools) -> Option<PathBuf> {
     if !tools.place.exists() {
@@ -66,11 +88,15 @@ pub(super) fn available(language: &str, tools: Tools) -> Option<PathBuf> {
 /// What `build` makes, once it is told where to.
 async fn built(language: &str, example: &str, mut build: Command) -> Vec<u8> {
     let wasm = output(&format!("{example}-{language}.wasm"));
-    build.arg("-o").arg(&wasm).stdin(Stdio::null());
-    let done = build.output().await.unwrap();
+    build.arg("-o").arg(&wasm);
+    done(language, build).await;
+    std::fs::read(wasm).unwrap()
+}
+
+async fn done(language: &str, mut build: Command) {
+    let done = build.stdin(Stdio::null()).output().await.unwrap();
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{language}: {said}");
-    std::fs::read(wasm).unwrap()
 }
 
 fn output(name: &str) -> PathBuf {

@@ -1,0 +1,62 @@
+/* JSON of requests, answers and the store, by yyjson. */
+#include "hms_json.h"
+
+#include "internal.h"
+
+yyjson_val *hms_body_json(const hms_request *request, hms_response *response) {
+    yyjson_read_err error;
+    yyjson_doc *doc = yyjson_read_opts(request->body, request->length, 0, NULL, &error);
+    if (doc == NULL) {
+        hms_bad_request(response,
+                        hms_format("the body is not JSON: %s at byte %zu", error.msg, error.pos));
+        return NULL;
+    }
+    return yyjson_doc_get_root(doc);
+}
+
+yyjson_val *hms_body_object(const hms_request *request, hms_response *response) {
+    yyjson_val *form = hms_body_json(request, response);
+    if (form == NULL || yyjson_is_obj(form)) return form;
+    hms_bad_request(response, "the body is not a JSON object");
+    return NULL;
+}
+
+const char *hms_json_text(yyjson_mut_doc *doc, size_t *length) {
+    yyjson_write_err error;
+    const char *text = yyjson_mut_write_opts(doc, 0, NULL, length, &error);
+    if (text == NULL) hms_sdk_failed("invalid", "it cannot be written as JSON: %s", error.msg);
+    return text;
+}
+
+void hms_json_doc(hms_response *response, int status, yyjson_mut_doc *doc) {
+    size_t length;
+    const char *text = hms_json_text(doc, &length);
+    if (text == NULL) {
+        hms_internal(response, hms_error());
+    } else {
+        hms_respond(response, status, "application/json", text, length);
+    }
+}
+
+hms_outcome hms_get_json(const char *part, const char *key, yyjson_val **value) {
+    const char *text;
+    size_t length;
+    hms_outcome outcome = hms_get(part, key, &text, &length);
+    return outcome == HMS_OK ? hms_parsed(key, text, length, value) : outcome;
+}
+
+hms_outcome hms_parsed(const char *key, const void *text, size_t length, yyjson_val **value) {
+    yyjson_read_err error;
+    /* yyjson does not write into what it reads, unless it is told so. */
+    yyjson_doc *doc = yyjson_read_opts((char *)text, length, 0, NULL, &error);
+    if (doc == NULL)
+        return hms_sdk_failed("other", "the value of '%s' is not JSON: %s", key, error.msg);
+    *value = yyjson_doc_get_root(doc);
+    return HMS_OK;
+}
+
+hms_outcome hms_set_json(const char *part, const char *key, yyjson_mut_doc *doc) {
+    size_t length;
+    const char *text = hms_json_text(doc, &length);
+    return text == NULL ? HMS_FAILED : hms_set(part, key, text, length);
+}
