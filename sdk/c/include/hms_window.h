@@ -1,7 +1,8 @@
 /* Write a service window in C: define hms_handle(), and `make` the component.
  *
  * Memory that these functions give belongs to the request in hand, and ends with its instance: free
- * nothing. Texts are UTF-8 and end with a zero byte. JSON is in hms_json.h. */
+ * nothing. Texts are UTF-8 and end with a zero byte. JSON is in hms_json.h, calls of services are
+ * in hms_fetch.h. */
 #ifndef HMS_WINDOW_H
 #define HMS_WINDOW_H
 
