@@ -5,6 +5,7 @@
 
 use super::context::TraceContext;
 use super::kind::SpanKind;
+use super::told::{AllTold, Told};
 use http::Method;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -28,7 +29,7 @@ pub(super) struct Slot {
     begun: AtomicU64,
     /// The same for the end; 0: it has not ended.
     ended: AtomicU64,
-    /// The kind, the parent's place in the second byte, [`FAILED`], and from [`STATUS`] on the
+    /// The kind, the parent's place from [`PARENT`] on, [`FAILED`], and from [`STATUS`] on the
     /// status of an answer.
     about: AtomicU64,
     /// What it used: milliseconds of CPU time and 1, from [`CPU_MS`] on, and KiB of memory. 0: not
@@ -37,6 +38,7 @@ pub(super) struct Slot {
     detail: OnceLock<Arc<str>>,
 }
 
+const PARENT: u32 = 8;
 const FAILED: u64 = 1 << 16;
 const STATUS: u32 = 32;
 const CPU_MS: u32 = 32;
@@ -64,6 +66,15 @@ impl Slot {
     /// It failed.
     pub(super) fn fail(&self) {
         self.about.fetch_or(FAILED, Relaxed);
+    }
+
+    /// It is below the span at `parent`, or the whole.
+    pub(super) fn move_below(&self, parent: Option<u8>) {
+        let parent = u64::from(parent.unwrap_or(ROOT)) << PARENT;
+        let others = !(u64::from(u8::MAX) << PARENT);
+        let moved = |about| Some((about & others) | parent);
+        // It refuses nothing.
+        let _ = self.about.fetch_update(Relaxed, Relaxed, moved);
     }
 
     /// It has used so much.
@@ -204,11 +215,12 @@ pub struct SpanLog {
     /// Spans begun, those beyond the bound included.
     begun: AtomicU32,
     slots: [Slot; MAX_SPANS],
+    told: AllTold,
     finished: OnceLock<Finished>,
 }
 
 /// A span of a record, as it is now.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Recorded {
     /// Its place in the record.
     pub index: usize,
@@ -230,6 +242,8 @@ pub struct Recorded {
     pub status: Option<u16>,
     /// What it has used, where that is known.
     pub used: Option<Used>,
+    /// What a guest says of its own.
+    pub told: Option<Arc<Told>>,
 }
 
 impl SpanLog {
@@ -241,6 +255,7 @@ impl SpanLog {
             started_at: SystemTime::now(),
             begun: AtomicU32::new(0),
             slots: std::array::from_fn(|_| Slot::default()),
+            told: AllTold::default(),
             finished: OnceLock::new(),
         }
     }
@@ -250,6 +265,7 @@ impl SpanLog {
         let used = *self.begun.get_mut() as usize;
         self.slots.iter_mut().take(used).for_each(Slot::clear);
         *self.begun.get_mut() = 0;
+        self.told = AllTold::default();
         self.finished.take();
         self.start = start;
         self.started = Instant::now();
@@ -328,6 +344,7 @@ impl SpanLog {
                     cpu: Duration::from_millis(cpu_ms),
                     memory_bytes: u64::from(used as u32) * KIB,
                 }),
+                told: self.told.of(index),
             })
         })
     }
@@ -335,6 +352,10 @@ impl SpanLog {
     /// Spans beyond the bound, of which nothing is known.
     pub fn left_out(&self) -> u32 {
         self.begun.load(Relaxed).saturating_sub(MAX_SPANS as u32)
+    }
+
+    pub(super) fn told(&self) -> &AllTold {
+        &self.told
     }
 
     pub(super) fn slot(&self, index: u8) -> Option<&Slot> {

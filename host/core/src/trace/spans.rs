@@ -10,6 +10,7 @@
 use super::context::TraceContext;
 use super::kind::SpanKind;
 use super::record::{Slot, SpanLog, Used};
+use super::told::Told;
 use http::Response;
 use std::sync::Arc;
 use std::time::Instant;
@@ -129,6 +130,31 @@ impl Span {
         }
     }
 
+    /// It is below the span that notes in `above`, if that is of the same record and began before:
+    /// so there is no circle.
+    pub fn move_below(&self, above: &Spans) {
+        if let Some(slot) = self.slot()
+            && self.spans.is_beside(above)
+            && above.above < self.spans.above
+        {
+            slot.move_below(above.above.checked_sub(1));
+        }
+    }
+
+    /// Whether its record has room for so many bytes of what a guest tells, which is then taken.
+    pub fn takes(&self, bytes: usize) -> bool {
+        let log = self.spans.log.as_deref().filter(|_| self.taken);
+        log.is_some_and(|log| log.told().takes(bytes))
+    }
+
+    /// A guest says this of it. What is told first counts.
+    pub fn tell(&self, told: Told) {
+        let log = self.spans.log.as_deref().filter(|_| self.taken);
+        if let (Some(log), Some(index)) = (log, self.spans.above.checked_sub(1)) {
+            log.told().tell(index, told);
+        }
+    }
+
     /// It ends now. The first end counts.
     pub fn end(&self) {
         self.end_by(Instant::now);
@@ -176,6 +202,7 @@ impl Drop for Span {
 #[cfg(test)]
 mod tests {
     use super::super::record::{MAX_SPANS, MAX_TEXT, Outline, Start, What};
+    use super::super::told::Attribute;
     use super::*;
     use http::Method;
     use std::time::Duration;
@@ -241,11 +268,50 @@ mod tests {
     }
 
     #[test]
+    fn span_is_moved_below_an_earlier_one_of_its_record_and_below_no_other() {
+        let log = Arc::new(SpanLog::new(Start::new(true)));
+        let spans = Spans::of(log.clone());
+        let [first, second, third] = [(); 3].map(|()| spans.begin(SpanKind::Own));
+        let parents = || -> Vec<_> { log.spans().map(|span| span.parent).collect() };
+        third.move_below(first.spans());
+        second.move_below(third.spans());
+        second.move_below(second.spans());
+        let other = Arc::new(SpanLog::new(Start::new(true)));
+        third.move_below(&Spans::of(other));
+        third.fail();
+        assert_eq!(parents(), [None, None, Some(0)]);
+        third.move_below(&spans);
+        assert_eq!(parents(), [None, None, None]);
+        let moved = log.spans().nth(2).unwrap();
+        assert!(moved.failed && moved.kind == SpanKind::Own);
+    }
+
+    #[test]
+    fn what_a_guest_tells_is_kept_with_its_span_and_bounded_for_the_record() {
+        let log = Arc::new(SpanLog::new(Start::new(true)));
+        let spans = Spans::of(log.clone());
+        let [first, second] = [(); 2].map(|()| spans.begin(SpanKind::Own));
+        let told = Told {
+            attributes: vec![("a".into(), Attribute::Int(1))],
+            ..Told::default()
+        };
+        second.tell(told.clone());
+        second.tell(Told::default());
+        let recorded: Vec<_> = log.spans().map(|span| span.told).collect();
+        assert_eq!(recorded[0], None);
+        assert_eq!(recorded[1].as_deref(), Some(&told));
+        assert!(first.takes(9 << 10) && !second.takes(9 << 10) && second.takes(7 << 10));
+        assert!(!first.takes(usize::MAX) && !Spans::default().begin(SpanKind::Own).takes(1));
+    }
+
+    #[test]
     fn restarted_record_has_nothing_of_the_one_before() {
         let mut log = Arc::new(SpanLog::new(Start::new(true)));
         let span = Spans::of(log.clone()).begin(SpanKind::Call);
         span.about(|| "https://a.example".into());
         span.fail();
+        span.tell(Told::default());
+        assert!(span.takes(16 << 10));
         span.used(Used {
             cpu: Duration::from_millis(1),
             memory_bytes: 1,
@@ -257,10 +323,10 @@ mod tests {
         assert_eq!((log.spans().count(), log.left_out()), (0, 0));
         assert!(log.finished().is_none());
         assert_eq!(*log.start(), start);
-        drop(Spans::of(log.clone()).begin(SpanKind::Guest));
+        assert!(Spans::of(log.clone()).begin(SpanKind::Guest).takes(1));
         let recorded: Vec<_> = log.spans().collect();
         assert!(recorded[0].detail.is_none() && !recorded[0].failed);
-        assert_eq!(recorded[0].used, None);
+        assert_eq!((recorded[0].used, &recorded[0].told), (None, &None));
     }
 
     #[test]

@@ -88,8 +88,14 @@ pub struct Span {
     pub end_time_unix_nano: u64,
     #[prost(message, repeated, tag = "9")]
     pub attributes: Vec<KeyValue>,
+    #[prost(uint32, tag = "10")]
+    pub dropped_attributes_count: u32,
+    #[prost(uint32, tag = "12")]
+    pub dropped_events_count: u32,
     #[prost(message, repeated, tag = "13")]
     pub links: Vec<Link>,
+    #[prost(uint32, tag = "14")]
+    pub dropped_links_count: u32,
     #[prost(message, optional, tag = "15")]
     pub status: Option<Status>,
     #[prost(fixed32, tag = "16")]

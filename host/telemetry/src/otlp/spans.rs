@@ -1,8 +1,8 @@
 //! Records as the spans of OpenTelemetry, with its semantic conventions for HTTP.
 
-use super::proto::{KeyValue, Kind, Message, Resource, Scope, StatusCode};
+use super::proto::{KeyValue, Kind, Message, Resource, Scope, StatusCode, Value};
 use super::wire::{bytes, fixed32, fixed64, message, number, number_attribute, text_attribute};
-use hms_core::trace::{Finished, Recorded, SpanKind, SpanLog, Used, What};
+use hms_core::trace::{Attribute, Finished, Recorded, Role, SpanKind, SpanLog, Told, Used, What};
 use http::Method;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -32,11 +32,15 @@ mod field {
     pub(super) const START: u32 = 7;
     pub(super) const END: u32 = 8;
     pub(super) const ATTRIBUTES: u32 = 9;
+    pub(super) const DROPPED_ATTRIBUTES: u32 = 10;
+    pub(super) const DROPPED_EVENTS: u32 = 12;
     pub(super) const LINKS: u32 = 13;
+    pub(super) const DROPPED_LINKS: u32 = 14;
     pub(super) const STATUS: u32 = 15;
     pub(super) const FLAGS: u32 = 16;
 
     pub(super) const LINK_FLAGS: u32 = 6;
+    pub(super) const STATUS_MESSAGE: u32 = 2;
     pub(super) const STATUS_CODE: u32 = 3;
 }
 
@@ -120,7 +124,8 @@ fn whole(into: &mut Vec<u8>, log: &SpanLog, finished: &Finished) {
     }
     if outline.is_failed() {
         let status = outline.status.to_string();
-        failure(into, outline.error.unwrap_or(&status));
+        text(into, ERROR_TYPE, outline.error.unwrap_or(&status));
+        status_of(into, StatusCode::Error, "");
     }
     if log.left_out() > 0 {
         int(into, "hms.spans_left_out", log.left_out().into());
@@ -161,9 +166,14 @@ fn part(into: &mut Vec<u8>, log: &SpanLog, finished: &Finished, span: &Recorded)
         _ => span.kind.name(),
     };
     bytes(into, field::NAME, name.as_bytes());
-    let kind = match span.kind.is_client() {
-        true => Kind::Client,
-        false => Kind::Internal,
+    let told = span.told.as_deref();
+    let kind = match told.map(|told| told.role) {
+        Some(Role::Server) => Kind::Server,
+        Some(Role::Client) => Kind::Client,
+        Some(Role::Producer) => Kind::Producer,
+        Some(Role::Consumer) => Kind::Consumer,
+        None if span.kind.is_client() => Kind::Client,
+        Some(Role::Internal) | None => Kind::Internal,
     };
     let ended = span.ended.unwrap_or(finished.duration).max(span.begun);
     kind_and_times(into, log, kind, span.begun, ended);
@@ -184,9 +194,13 @@ fn part(into: &mut Vec<u8>, log: &SpanLog, finished: &Finished, span: &Recorded)
     status_code(into, span.status.unwrap_or(0));
     // For a client, 4xx is an error too.
     let from = if span.kind.is_client() { 400 } else { 500 };
-    if span.failed || span.status.is_some_and(|status| status >= from) {
+    let failed = span.failed || span.status.is_some_and(|status| status >= from);
+    if let Some(told) = told {
+        said(into, told, failed);
+    } else if failed {
         let status = span.status.map(|status| status.to_string());
-        failure(into, status.as_deref().unwrap_or(OTHER));
+        text(into, ERROR_TYPE, status.as_deref().unwrap_or(OTHER));
+        status_of(into, StatusCode::Error, "");
     }
     fixed32(into, field::FLAGS, SAMPLED | KNOWS_REMOTE);
 }
@@ -218,13 +232,56 @@ fn status_code(into: &mut Vec<u8>, status: u16) {
     }
 }
 
-/// It is an error, of that type.
-fn failure(into: &mut Vec<u8>, kind: &str) {
-    text(into, "error.type", kind);
+fn status_of(into: &mut Vec<u8>, code: StatusCode, why: &str) {
     message(into, field::STATUS, |into| {
-        number(into, field::STATUS_CODE, StatusCode::Error as u64);
+        if !why.is_empty() {
+            bytes(into, field::STATUS_MESSAGE, why.as_bytes());
+        }
+        number(into, field::STATUS_CODE, code as u64);
     });
 }
+
+/// What a guest says of its own span.
+fn said(into: &mut Vec<u8>, told: &Told, failed: bool) {
+    for (name, value) in &told.attributes {
+        let value = match value {
+            Attribute::Text(value) => {
+                text(into, name, value);
+                continue;
+            }
+            Attribute::Int(value) => Value::Int(*value),
+            Attribute::Double(value) => Value::Double(*value),
+            Attribute::Bool(value) => Value::Bool(*value),
+        };
+        let attribute = KeyValue::of(name, value);
+        bytes(into, field::ATTRIBUTES, &attribute.encode_to_vec());
+    }
+    for (field, count) in [
+        (field::DROPPED_ATTRIBUTES, told.dropped_attributes),
+        (field::DROPPED_EVENTS, told.dropped_events),
+        (field::DROPPED_LINKS, told.dropped_links),
+    ] {
+        if count > 0 {
+            number(into, field, count.into());
+        }
+    }
+    if failed {
+        if !told
+            .attributes
+            .iter()
+            .any(|(name, _)| **name == *ERROR_TYPE)
+        {
+            text(into, ERROR_TYPE, OTHER);
+        }
+        let why = told.failure.as_deref().unwrap_or_default();
+        status_of(into, StatusCode::Error, why);
+    } else if told.succeeded {
+        status_of(into, StatusCode::Ok, "");
+    }
+}
+
+/// The attribute that says why something failed.
+const ERROR_TYPE: &str = "error.type";
 
 /// The name for a method that is none of HTTP's, and for errors without a code.
 const OTHER: &str = "_OTHER";
