@@ -67,5 +67,6 @@ mod slow_clients;
 mod start_errors;
 mod store_faults;
 mod telemetry;
+mod telemetry_otel;
 mod transactions;
 mod up;

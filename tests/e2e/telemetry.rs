@@ -33,12 +33,17 @@ async fn host_of(windows: &[(&str, &[u8])], envs: &[(&str, &str)], args: &[&str]
 }
 
 /// A host with this window, and a collector that gets its traces and its log.
-async fn exporting(window: &str, envs: &[(&str, &str)]) -> (Host, Collector) {
-    exporting_of(window, &guest(window).await, envs).await
+pub async fn exporting(window: &str, envs: &[(&str, &str)], args: &[&str]) -> (Host, Collector) {
+    exporting_of(window, &guest(window).await, envs, args).await
 }
 
 /// The same of this component.
-async fn exporting_of(window: &str, wasm: &[u8], envs: &[(&str, &str)]) -> (Host, Collector) {
+async fn exporting_of(
+    window: &str,
+    wasm: &[u8],
+    envs: &[(&str, &str)],
+    args: &[&str],
+) -> (Host, Collector) {
     let (at, collector) = Collector::start().await;
     let endpoint = format!("http://{at}");
     let to_collector = [
@@ -46,11 +51,11 @@ async fn exporting_of(window: &str, wasm: &[u8], envs: &[(&str, &str)]) -> (Host
         ("OTEL_METRICS_EXPORTER", "none"),
     ];
     let envs = [&to_collector[..], envs].concat();
-    let host = host_of(&[(window, wasm)], &envs, &[]).await;
+    let host = host_of(&[(window, wasm)], &envs, args).await;
     (host, collector)
 }
 
-async fn request(host: &Host, id: &str) -> RequestTrace {
+pub async fn request(host: &Host, id: &str) -> RequestTrace {
     let path = format!("/requests/{id}");
     eventually("the request is kept", || async {
         let answer = host.admin(Method::GET, &path, "").await;
@@ -60,7 +65,7 @@ async fn request(host: &Host, id: &str) -> RequestTrace {
 }
 
 /// The same once its instance is gone too, and all is known of it.
-async fn ended(host: &Host, id: &str) -> RequestTrace {
+pub async fn ended(host: &Host, id: &str) -> RequestTrace {
     eventually("its instance is gone", || async {
         let found = request(host, id).await;
         (!found.spans.iter().any(|span| span.open)).then_some(found)
@@ -137,7 +142,7 @@ async fn request_is_found_by_its_id_with_the_parts_of_its_work() {
 #[tokio::test]
 async fn collector_sees_a_request_as_one_tree_and_a_forged_traceparent_as_a_link() {
     let soon = [("OTEL_BSP_SCHEDULE_DELAY", "50")];
-    let (mut host, collector) = exporting("prober", &soon).await;
+    let (mut host, collector) = exporting("prober", &soon, &[]).await;
     let ask = [
         ("x-request-id", "seen"),
         ("traceparent", CLIENT),
@@ -207,7 +212,7 @@ async fn collector_sees_the_log_and_which_request_each_line_of_a_window_is_about
         ("OTEL_TRACES_SAMPLER", "always_off"),
         ("OTEL_BLRP_SCHEDULE_DELAY", "50"),
     ];
-    let (mut host, collector) = exporting("prober", &envs).await;
+    let (mut host, collector) = exporting("prober", &envs, &[]).await;
     let id = [("x-request-id", "broken")];
     let broken = host.call(Method::GET, "/prober/trap", &id, Vec::new());
     assert!(broken.await.status.is_server_error());
@@ -264,7 +269,7 @@ async fn window_in_python_names_parts_of_its_work_as_one_in_rust_does() {
 /// At `POST /work` the window has a span of its own with a transaction in it, and one that fails.
 async fn parts_of_work(component: &[u8]) {
     let soon = [("OTEL_BSP_SCHEDULE_DELAY", "50")];
-    let (mut host, collector) = exporting_of("worker", component, &soon).await;
+    let (mut host, collector) = exporting_of("worker", component, &soon, &[]).await;
     let id = [("x-request-id", "worked")];
     let work = host.call(Method::POST, "/worker/work", &id, Vec::new());
     assert_eq!(work.await.status, 200);

@@ -153,6 +153,9 @@ pub struct Settings {
         env = "HMS_SLOW_REQUEST"
     )]
     pub slow_request: Time,
+    /// Let windows import wasi:otel 0.2.0-rc.2 (tracing and logs): a draft, which may change
+    #[arg(long, env = "HMS_WASI_OTEL")]
+    pub wasi_otel: bool,
     /// Format of the log on stderr and of messages on stdout; HMS_LOG sets the level
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -230,6 +233,7 @@ impl TryFrom<Settings> for Config {
         }
         let mut windows = WindowsConfig::new(settings.data.clone());
         windows.engine.instances = settings.instances;
+        windows.engine.experimental.wasi_otel = settings.wasi_otel;
         windows.engine.max_memory_bytes = windows.engine.max_memory_bytes.max(
             usize::try_from(settings.instance_memory.bytes())
                 .context("--instance-memory is more than this machine can address")?,

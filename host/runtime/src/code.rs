@@ -3,8 +3,10 @@
 
 use super::cpu_share::Clock;
 use super::engine::TABLES_PER_INSTANCE;
+use super::inspect;
 use super::instance::InstanceState;
-use super::interfaces::{transactions, unknown};
+use super::interfaces::{otel, transactions, unknown};
+use super::linker::Experimental;
 use super::native;
 use super::waiters::Waiters;
 use parking_lot::{Mutex, MutexGuard};
@@ -41,6 +43,8 @@ pub(super) struct Linked {
     pub weight: u32,
     /// Whether it imports transactions, whose events carry the trace of the request in hand.
     pub transacts: bool,
+    /// Whether it may ask for the trace of the request in hand.
+    pub traces: bool,
 }
 
 /// Why native code was not loaded.
@@ -78,6 +82,7 @@ impl Loaded {
         compiled: &Path,
         component: &str,
         trap_unknown: bool,
+        experimental: Experimental,
     ) -> Result<Arc<Linked>, LoadError> {
         let key = (compiled.to_owned(), trap_unknown);
         if let Some(linked) = self.entries().get(&key).and_then(Weak::upgrade) {
@@ -85,7 +90,15 @@ impl Loaded {
         }
         // Not under the lock: at a start many are loaded side by side. Of two that load the same,
         // the later takes the earlier's.
-        let fresh = Arc::new(load(engine, linker, compiled, component, trap_unknown)?);
+        let fresh = load(
+            engine,
+            linker,
+            compiled,
+            component,
+            trap_unknown,
+            experimental,
+        )?;
+        let fresh = Arc::new(fresh);
         let mut entries = self.entries();
         if let Some(linked) = entries.get(&key).and_then(Weak::upgrade) {
             return Ok(linked);
@@ -106,6 +119,7 @@ fn load(
     compiled: &Path,
     component: &str,
     trap_unknown: bool,
+    experimental: Experimental,
 ) -> Result<Linked, LoadError> {
     let unusable = |why: String| LoadError::Native {
         path: compiled.display().to_string(),
@@ -134,22 +148,25 @@ fn load(
             .max(needed.num_memories.div_ceil(TABLES_PER_INSTANCE))
             .max(1)
     });
-    let transacts = component
-        .component_type()
-        .imports(engine)
-        .any(|(import, _)| transactions::is_it(import));
+    let kind = component.component_type();
+    let imports = |is_it: fn(&str) -> bool| kind.imports(engine).any(|(import, _)| is_it(import));
     let link = |linker: &Linker<InstanceState>| linker.instantiate_pre(&component);
     let pre = match trap_unknown {
         false => link(linker),
         true => {
             let mut linker = linker.clone();
-            unknown::trap(&mut linker, &component).and_then(|()| link(&linker))
+            unknown::trap(&mut linker, &component, experimental).and_then(|()| link(&linker))
         }
     };
     Ok(Linked {
-        pre: pre.map_err(|error| LoadError::Link(format!("{error:#}")))?,
+        pre: pre.map_err(|error| {
+            let imports = kind.imports(engine).map(|(import, _)| import);
+            let flag = inspect::needed_flag(imports, experimental);
+            LoadError::Link(format!("{error:#}{flag}"))
+        })?,
         weight,
-        transacts,
+        transacts: imports(transactions::is_it),
+        traces: imports(otel::is_tracing),
     })
 }
 

@@ -2,11 +2,12 @@
 
 use super::code::{Code, LoadError, Loaded};
 use super::cpu_share::Clock;
+use super::linker::{self, Experimental};
+use super::log::WindowLog;
 use super::meter::EPOCH_TICK;
 use super::native;
 use super::slow_pool::SlowPool;
 use super::waiters::Waiters;
-use super::{linker, log::WindowLog};
 use crate::instance::InstanceState;
 use anyhow::Context;
 use hms_core::limits::LiveLimits;
@@ -35,6 +36,8 @@ pub struct EngineConfig {
     /// Whether traps tell lines of source, where a component has them. Not in production: whoever
     /// deploys decides what is parsed then, and how long that takes.
     pub source_lines: bool,
+    /// Interfaces that windows are given beside.
+    pub experimental: Experimental,
 }
 
 impl Default for EngineConfig {
@@ -43,6 +46,7 @@ impl Default for EngineConfig {
             instances: 512,
             max_memory_bytes: 1 << 30,
             source_lines: false,
+            experimental: Experimental::default(),
         }
     }
 }
@@ -115,6 +119,7 @@ pub fn precompile(wasm: &[u8], source_lines: bool) -> anyhow::Result<Vec<u8>> {
 pub struct Runtime {
     engine: Engine,
     linker: Linker<InstanceState>,
+    experimental: Experimental,
     loaded: Loaded,
     room: Arc<Semaphore>,
     waiters: Arc<Waiters>,
@@ -142,7 +147,7 @@ impl Runtime {
                 config.instances
             )
         })?;
-        let linker = linker::build(&engine)?;
+        let linker = linker::build(&engine, config.experimental)?;
         let running = Arc::new(AtomicBool::new(true));
         let clock = Clock::default();
         let slow_pool =
@@ -151,6 +156,7 @@ impl Runtime {
         Ok(Runtime {
             engine,
             linker,
+            experimental: config.experimental,
             loaded: Loaded::default(),
             room: Arc::new(Semaphore::new(idle(config.instances) as usize)),
             waiters: Waiters::new(config.instances),
@@ -184,9 +190,14 @@ impl Runtime {
         component: &str,
         trap_unknown: bool,
     ) -> Result<Code, LoadError> {
-        let (engine, linker) = (&self.engine, &self.linker);
-        let loaded = &self.loaded;
-        let linked = loaded.get(engine, linker, compiled, component, trap_unknown)?;
+        let linked = self.loaded.get(
+            &self.engine,
+            &self.linker,
+            compiled,
+            component,
+            trap_unknown,
+            self.experimental,
+        )?;
         Ok(Code {
             linked,
             engine: self.engine.clone(),

@@ -79,6 +79,8 @@ pub struct InFlight {
     lent: bool,
     /// Where the parts of its work are noted.
     spans: Spans,
+    /// What goes with its trace, where its guest may ask for that.
+    tracestate: Option<Box<str>>,
     /// Until an instance has accepted it.
     starting: OnceLock<Span>,
     /// The instance's work for it.
@@ -123,6 +125,7 @@ impl InFlight {
             begin_by: None,
             lent: false,
             spans: Spans::default(),
+            tracestate: None,
             starting: OnceLock::new(),
             guest: OnceLock::new(),
             shares_instance: AtomicBool::new(false),
@@ -140,6 +143,17 @@ impl InFlight {
     pub(super) fn noted_in(mut self, spans: &Spans) -> Self {
         self.spans = spans.clone();
         self
+    }
+
+    /// With the `tracestate` that its guest may ask for.
+    pub(super) fn with_tracestate(mut self, tracestate: Option<Box<str>>) -> Self {
+        self.tracestate = tracestate;
+        self
+    }
+
+    /// The `tracestate` of its trace, where its guest may ask for that.
+    pub(super) fn tracestate(&self) -> Option<&str> {
+        self.tracestate.as_deref()
     }
 
     /// With no more wall time than `left`, which whoever calls has itself. Where that is what it

@@ -6,8 +6,9 @@ use super::error::InstanceError;
 use super::failure::MemoryExhausted;
 use super::in_flight::InFlight;
 use super::meter::EPOCH_TICK;
+use super::own_spans::OwnSpans;
 use super::shortage::Short;
-use hms_core::trace::{MAX_SPANS, Span, SpanKind, Spans, Used};
+use hms_core::trace::{Span, Spans, TraceContext, Used};
 use parking_lot::{Mutex, MutexGuard};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -31,10 +32,8 @@ struct State {
     last: bool,
     /// The number of the trial that one of its requests is, or was.
     trial: Option<u64>,
-    /// The spans of the guest's own that have not ended, each with its number.
-    own: Vec<(u32, Span)>,
-    /// The number of the last one.
-    last_own: u32,
+    /// The spans of the guest's own.
+    own: OwnSpans,
     /// Held while it is idle. An instance in use is covered by the permits of its requests.
     idle: Option<OwnedSemaphorePermit>,
 }
@@ -97,7 +96,7 @@ impl InFlightSet {
         if state.requests.len() > 1 {
             state.requests.iter().for_each(|it| it.shares_instance());
         }
-        let own = state.end_own(&done);
+        let own = state.own.take_of(&done);
         drop(state);
         drop(own);
         done.iter().for_each(|in_flight| in_flight.end());
@@ -216,63 +215,78 @@ impl InFlightSet {
     /// it is not noted.
     pub(crate) fn begin_own(&self, name: impl FnOnce() -> Arc<str>) -> u32 {
         let mut state = self.state();
-        let span = state.spans().begin(SpanKind::Own);
-        if !span.is_noted() || state.own.len() >= MAX_SPANS {
-            return 0;
-        }
-        span.about(name);
-        state.last_own = state.last_own.checked_add(1).unwrap_or(1);
-        let number = state.last_own;
-        state.own.push((number, span));
-        number
+        let spans = state.spans();
+        state.own.begin(&spans, Some(name)).unwrap_or(0)
     }
 
     /// The guest's own span of that number ends.
     pub(crate) fn end_own(&self, number: u32, failed: bool) {
-        let mut state = self.state();
-        let at = state.own.iter().position(|(known, _)| *known == number);
-        let ended = at.map(|at| state.own.remove(at).1);
-        drop(state);
+        let ended = self.state().own.end(number);
         if let Some(span) = ended.filter(|_| failed) {
             span.fail();
         }
     }
 
+    /// A span begins to which the guest has given this id.
+    pub(crate) fn begin_given(&self, id: u64) {
+        let mut state = self.state();
+        let Some(guest) = state.only().map(|only| only.spans().clone()) else {
+            return;
+        };
+        let spans = state.spans();
+        state.own.begin_given(&spans, guest, id);
+    }
+
+    /// It is over, and below the one with the id `above`, else directly below the guest's work.
+    /// None where it is not known.
+    pub(crate) fn end_given(&self, id: u64, above: Option<u64>) -> Option<Span> {
+        self.state().own.end_given(id, above)
+    }
+
+    /// Where the span is in its trace that has this id.
+    pub(crate) fn given(&self, id: u64) -> Option<TraceContext> {
+        self.state().own.given(id)?.context()
+    }
+
+    /// Where the guest's work is in its trace, and the `tracestate` of that, if it has one request
+    /// at work.
+    pub(crate) fn outer(&self) -> Option<(TraceContext, Option<Box<str>>)> {
+        let state = self.state();
+        let only = state.only()?;
+        Some((only.work()?, only.tracestate().map(Into::into)))
+    }
+
     /// The instance is gone.
     pub(crate) fn end(&self) {
         let mut ended = std::mem::take(&mut *self.state());
-        ended.own.clear();
+        drop(std::mem::take(&mut ended.own));
         self.charge(&ended.requests);
         ended.requests.iter().for_each(|in_flight| in_flight.end());
     }
 }
 
 impl State {
-    /// Below the only request at work: below the last span of the guest's own, if there is one.
-    fn spans(&self) -> Spans {
+    /// The only request at work.
+    fn only(&self) -> Option<&Arc<InFlight>> {
         let mut at_work = self.requests.iter().filter(|it| !it.is_finished());
-        let (Some(only), None) = (at_work.next(), at_work.next()) else {
-            return Spans::default();
-        };
-        let mut own = self.own.iter().rev().map(|(_, span)| span.spans());
-        let own = own.find(|own| own.is_beside(only.spans()));
-        own.unwrap_or_else(|| only.spans()).clone()
+        let only = at_work.next()?;
+        at_work.next().is_none().then_some(only)
     }
 
-    /// Takes the spans of the guest's own that were for these requests.
-    fn end_own(&mut self, done: &[Arc<InFlight>]) -> Vec<(u32, Span)> {
-        let is_of = |it: &mut (u32, Span)| {
-            let mut done = done.iter();
-            done.any(|done| it.1.spans().is_beside(done.spans()))
+    /// Below the only request at work: below the last span of the guest's own, if there is one.
+    fn spans(&self) -> Spans {
+        let Some(only) = self.only() else {
+            return Spans::default();
         };
-        self.own.extract_if(.., is_of).collect()
+        let own = self.own.innermost(only.spans());
+        own.unwrap_or_else(|| only.spans()).clone()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hms_core::trace::{SpanLog, Start};
+    use hms_core::trace::{MAX_SPANS, SpanKind, SpanLog, Start};
     use std::time::Duration;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -410,6 +424,43 @@ mod tests {
         let numbers = (0..1000).map(|_| in_flight_set.begin_own(|| "again".into()));
         assert_eq!(numbers.filter(|number| *number > 0).count(), MAX_SPANS - 1);
         assert_eq!(log.left_out(), 1001 - MAX_SPANS as u32);
+    }
+
+    #[test]
+    fn spans_with_ids_of_the_guest_are_below_whom_they_name_once_they_have_ended() {
+        let in_flight_set = InFlightSet::default();
+        let (in_flight, log) = noted();
+        in_flight_set.begin_given(1);
+        in_flight_set.begin(in_flight);
+        let (outer, _) = in_flight_set.outer().unwrap();
+        (10..=15).for_each(|id| in_flight_set.begin_given(id));
+        in_flight_set.begin_given(11);
+        let end = |id, above| in_flight_set.end_given(id, above).is_some();
+        assert!(end(12, Some(11)) && end(11, Some(10)) && end(13, Some(outer.span_id)));
+        // Of one that has ended, of one that began later, of nobody.
+        assert!(end(14, Some(11)) && end(10, Some(15)) && end(15, None));
+        assert!(!end(15, None) && !end(99, None) && !end(1, None));
+        let parents: Vec<_> = log.spans().map(|span| span.parent).collect();
+        let wanted = [None, Some(0), Some(1), Some(2), Some(0), Some(2), Some(0)];
+        assert_eq!(parents, wanted);
+        assert!(log.spans().skip(1).all(|span| span.ended.is_some()));
+        let second = log.spans().nth(2).unwrap();
+        assert_eq!(in_flight_set.given(11).unwrap().span_id, second.span_id);
+    }
+
+    #[test]
+    fn ids_of_a_request_are_forgotten_with_it_and_never_more_than_it_has_spans() {
+        let in_flight_set = InFlightSet::default();
+        let (first, log) = noted();
+        in_flight_set.begin(first.clone());
+        (1..=1000).for_each(|id| in_flight_set.begin_given(id));
+        let known = || (1..=1000).filter(|id| in_flight_set.given(*id).is_some());
+        assert_eq!(known().count(), MAX_SPANS - 1);
+        assert_eq!(log.left_out(), 1001 - MAX_SPANS as u32);
+        first.finish();
+        in_flight_set.begin(noted().0);
+        assert_eq!(known().count(), 0);
+        assert_eq!(Arc::strong_count(&first), 1);
     }
 
     #[tokio::test(start_paused = true)]

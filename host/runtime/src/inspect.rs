@@ -1,6 +1,6 @@
 //! Inspects an uploaded file before it is compiled: whether it is a window, and if not, why not.
 
-use super::linker::{EMPTY, GRANTED, Versions};
+use super::linker::{EMPTY, Experimental, OTEL, Versions};
 use wasmparser::{
     BinaryReaderError, ComponentExternalKind, Encoding, Parser, Payload, Validator, WasmFeatures,
 };
@@ -43,12 +43,12 @@ pub enum Refusal {
          wasi:http/incoming-handler@0.2.x; this component exports {}", list(.0)
     )]
     MissingExport(Vec<String>),
-    /// It needs packages that the host does not provide. Holds these imports.
+    /// It needs packages that the host does not provide. Holds these imports, and what is provided.
     #[error(
-        "unsupported imports: {}; a window can import only {}. {TRAP_UNKNOWN}",
-        list(.0), granted()
+        "unsupported imports: {}; a window can import only {}{}. {TRAP_UNKNOWN}",
+        list(.0), granted(*.1), needed_flag(.0.iter().map(String::as_str), *.1)
     )]
-    UnknownImport(Vec<String>),
+    UnknownImport(Vec<String>, Experimental),
     /// It was built for a prerelease of WASI. Holds these interfaces, and whether all of them are
     /// imports.
     #[error(
@@ -80,7 +80,8 @@ fn hint(imports: bool) -> String {
 /// The drafts that are linked of the packages of these names.
 fn drafts(names: &[String]) -> String {
     let of = |package: &str| names.iter().any(|name| in_package(name, package));
-    let known = GRANTED.iter().filter_map(|(package, versions)| {
+    let all = Experimental { wasi_otel: true };
+    let known = all.granted().filter_map(|(package, versions)| {
         let Versions::Exactly(versions) = versions else {
             return None;
         };
@@ -98,7 +99,7 @@ impl Refusal {
             Refusal::Truncated(_) => "truncated",
             Refusal::Invalid(_) => "invalid-component",
             Refusal::MissingExport(_) => "missing-export",
-            Refusal::UnknownImport(_) => "unknown-import",
+            Refusal::UnknownImport(..) => "unknown-import",
             Refusal::Draft(..) => "draft-interface",
             Refusal::UnknownVersion(..) => "unknown-version",
         }
@@ -112,9 +113,28 @@ fn list(names: &[String]) -> String {
     names.join(", ")
 }
 
-fn granted() -> String {
-    let packages = GRANTED.iter().map(|(package, _)| *package);
+fn granted(experimental: Experimental) -> String {
+    let packages = experimental.granted().map(|(package, _)| *package);
     packages.collect::<Vec<_>>().join(", ")
+}
+
+/// Which flag of the host these imports need, as the end of a sentence. Nothing where they need
+/// none that it does not have.
+pub(crate) fn needed_flag<'a>(
+    imports: impl IntoIterator<Item = &'a str>,
+    experimental: Experimental,
+) -> &'static str {
+    let mut imports = imports.into_iter();
+    match !experimental.wasi_otel && imports.any(is_otel) {
+        true => "; start the host with --wasi-otel for wasi:otel 0.2.0-rc.2 (tracing and logs)",
+        false => "",
+    }
+}
+
+/// Whether it is in an interface that may be switched on.
+fn is_otel(import: &str) -> bool {
+    OTEL.iter()
+        .any(|(interface, _)| in_package(import, interface))
 }
 
 const HANDLERS: [&str; 2] = ["wasi:http/handler@0.3.", "wasi:http/incoming-handler@0.2."];
@@ -131,9 +151,9 @@ enum Support {
     Unknown,
 }
 
-fn support(name: &str) -> Support {
+fn support(name: &str, experimental: Experimental) -> Support {
     let (interface, version) = name.split_once('@').unwrap_or((name, ""));
-    let mut granted = GRANTED.iter().chain(&EMPTY);
+    let mut granted = experimental.granted().chain(&EMPTY);
     let Some((_, versions)) = granted.find(|(package, _)| in_package(interface, package)) else {
         return Support::Unknown;
     };
@@ -167,13 +187,14 @@ fn in_package(interface: &str, package: &str) -> bool {
 }
 
 /// Whether the import of that name is linked for windows.
-pub(crate) fn is_linked(name: &str) -> bool {
-    support(name) == Support::Linked
+pub(crate) fn is_linked(name: &str, experimental: Experimental) -> bool {
+    support(name, experimental) == Support::Linked
 }
 
 /// Those of `imports` that no window is given.
-pub fn unknown(imports: &[String]) -> Vec<String> {
-    let unknown = imports.iter().filter(|name| !is_linked(name));
+pub fn unknown(imports: &[String], experimental: Experimental) -> Vec<String> {
+    let is_unknown = |name: &&String| !is_linked(name, experimental);
+    let unknown = imports.iter().filter(is_unknown);
     unknown.cloned().collect()
 }
 
@@ -182,7 +203,11 @@ pub fn unknown(imports: &[String]) -> Vec<String> {
 ///
 /// # Errors
 /// Why it is not a window.
-pub fn inspect(bytes: &[u8], trap_unknown: bool) -> Result<Inspection, Refusal> {
+pub fn inspect(
+    bytes: &[u8],
+    trap_unknown: bool,
+    experimental: Experimental,
+) -> Result<Inspection, Refusal> {
     check_magic(bytes)?;
     let inspection = read(bytes)?;
     let imports = match trap_unknown {
@@ -192,13 +217,13 @@ pub fn inspect(bytes: &[u8], trap_unknown: bool) -> Result<Inspection, Refusal> 
     let begun = |name: &&String| HANDLERS.iter().any(|handler| name.starts_with(handler));
     let exports = || inspection.exports.iter().filter(begun);
     let of = |wanted: Support| -> (Vec<String>, bool) {
-        let is = |name: &&String| support(name) == wanted;
+        let is = |name: &&String| support(name, experimental) == wanted;
         let needed = imports.iter().chain(exports()).filter(is);
         (needed.cloned().collect(), !exports().any(|name| is(&name)))
     };
     let (unknown, _) = of(Support::Unknown);
     if !unknown.is_empty() {
-        return Err(Refusal::UnknownImport(unknown));
+        return Err(Refusal::UnknownImport(unknown, experimental));
     }
     let (drafts, imported) = of(Support::Draft);
     if !drafts.is_empty() {
@@ -257,14 +282,14 @@ pub fn interfaces(bytes: &[u8]) -> Result<Inspection, Refusal> {
 }
 
 /// What to do about an import that this host does not provide. None for one that it does.
-pub fn advice(import: &str) -> Option<String> {
-    let granted = GRANTED
-        .iter()
+pub fn advice(import: &str, experimental: Experimental) -> Option<String> {
+    let granted = experimental
+        .granted()
         .find(|(package, _)| in_package(import, package));
     let instead = INSTEAD
         .iter()
         .find(|(package, _)| in_package(import, package));
-    match support(import) {
+    match support(import, experimental) {
         Support::Linked => None,
         Support::Draft => {
             Some("a draft: build it with tools for the released WASI 0.2 or 0.3".into())
@@ -277,6 +302,9 @@ pub fn advice(import: &str) -> Option<String> {
             };
             Some(format!("another version: this host has {versions}"))
         }
+        Support::Unknown if is_otel(import) => {
+            Some("start the host with --wasi-otel, which has it in version 0.2.0-rc.2".into())
+        }
         Support::Unknown => {
             let instead = instead.map_or("remove what needs it", |(_, instead)| instead);
             Some(format!(
@@ -287,7 +315,11 @@ pub fn advice(import: &str) -> Option<String> {
 }
 
 /// What windows use in place of packages of other hosts.
-const INSTEAD: [(&str, &str); 14] = [
+const INSTEAD: [(&str, &str); 15] = [
+    (
+        "wasi:otel/metrics",
+        "leave it to the host, which counts requests, times and failures (docs/observability.md)",
+    ),
     (
         "wasi:blobstore",
         "keep the data in the store (wasi:keyvalue)",
@@ -378,12 +410,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    const NONE: Experimental = Experimental { wasi_otel: false };
+    const OTEL: Experimental = Experimental { wasi_otel: true };
     const EMPTY_MODULE: &[u8] = b"\0asm\x01\0\0\0";
     const EMPTY_COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
     #[test]
     fn every_invalid_file_is_reported_as_what_it_is() {
-        let code = |bytes: &[u8]| inspect(bytes, false).map_err(|refusal| refusal.code());
+        let code = |bytes: &[u8]| inspect(bytes, false, NONE).map_err(|refusal| refusal.code());
         assert_eq!(code(b""), Err("not-a-component"));
         assert_eq!(code(b"hello"), Err("not-a-component"));
         assert_eq!(code(b"\x7fELF\x02\x01"), Err("not-a-component"));
@@ -434,7 +468,7 @@ mod tests {
             ("wasi:configuration/store@0.2.0", Support::Unknown),
             ("api-key", Support::Unknown),
         ] {
-            assert_eq!(support(name), stands, "{name}");
+            assert_eq!(support(name, NONE), stands, "{name}");
         }
     }
 
@@ -453,19 +487,19 @@ mod tests {
             "wasi:http/types@0.3.0-rc-2026-01-06",
             "wasi:http/handler@0.3.0-rc-2026-01-06",
         );
-        assert!(inspect(&component(released, handler), false).is_ok());
+        assert!(inspect(&component(released, handler), false, NONE).is_ok());
         for (component, names) in [
             (component(types, handler), vec![types]),
             (component(released, drafted), vec![drafted]),
             (component(types, drafted), vec![types, drafted]),
         ] {
-            let refused = inspect(&component, false).unwrap_err();
+            let refused = inspect(&component, false, NONE).unwrap_err();
             assert_eq!(refused.code(), "draft-interface");
             let said = refused.to_string();
             assert!(names.iter().all(|name| said.contains(name)), "{said}");
             assert!(said.contains("released WASI 0.2 or 0.3"), "{said}");
         }
-        let old = inspect(&component("wasi:cli/stdout@0.1.0", handler), false).unwrap_err();
+        let old = inspect(&component("wasi:cli/stdout@0.1.0", handler), false, NONE).unwrap_err();
         assert_eq!(old.code(), "unknown-version");
     }
 
@@ -481,12 +515,12 @@ mod tests {
             ("wasi:keyvalue/store@0.2.0-draft3", "unknown-version"),
         ] {
             let good = component(import, handler);
-            let refused = inspect(&good, false).unwrap_err();
+            let refused = inspect(&good, false, NONE).unwrap_err();
             assert_eq!(refused.code(), code);
             assert!(refused.to_string().contains("--trap-unknown"), "{refused}");
-            let inspection = inspect(&good, true).unwrap();
-            assert_eq!(unknown(&inspection.imports), [import]);
-            let refused = inspect(&component(import, drafted), true).unwrap_err();
+            let inspection = inspect(&good, true, NONE).unwrap();
+            assert_eq!(unknown(&inspection.imports, NONE), [import]);
+            let refused = inspect(&component(import, drafted), true, NONE).unwrap_err();
             assert_eq!(refused.code(), "draft-interface");
             let said = refused.to_string();
             assert!(
@@ -497,6 +531,7 @@ mod tests {
         let old = inspect(
             &component("wasi:keyvalue/store@0.2.0-draft3", handler),
             false,
+            NONE,
         );
         let said = old.unwrap_err().to_string();
         assert!(
@@ -521,11 +556,40 @@ mod tests {
             ("spin:variables/variables@4.0.0", "this host has @3.x"),
             ("wasi:cli/stdout@1.0.0", "this host has @0.2.x or @0.3.x"),
         ] {
-            let advice = advice(import).unwrap();
+            let advice = advice(import, NONE).unwrap();
             assert!(advice.contains(part), "{import}: {advice}");
         }
-        assert_eq!(advice("wasi:http/types@0.3.0"), None);
-        assert_eq!(advice("wasi:sockets/tcp@0.2.0"), None);
+        assert_eq!(advice("wasi:http/types@0.3.0", NONE), None);
+        assert_eq!(advice("wasi:sockets/tcp@0.2.0", NONE), None);
+    }
+
+    #[test]
+    fn interface_behind_a_flag_is_refused_with_the_flag_and_accepted_with_it() {
+        let handler = "wasi:http/handler@0.3.0";
+        let otel = "wasi:otel/tracing@0.2.0-rc.2";
+        let good = component(otel, handler);
+        let refused = inspect(&good, false, NONE).unwrap_err();
+        assert_eq!(refused.code(), "unknown-import");
+        assert!(refused.to_string().contains("--wasi-otel"), "{refused}");
+        assert!(advice(otel, NONE).unwrap().contains("--wasi-otel"));
+        assert!(inspect(&good, false, OTEL).is_ok());
+        assert_eq!(advice(otel, OTEL), None);
+        let trapped = inspect(&good, true, NONE).unwrap();
+        assert_eq!(unknown(&trapped.imports, NONE), [otel]);
+        assert!(unknown(&trapped.imports, OTEL).is_empty());
+
+        let old = component("wasi:otel/logs@0.2.0-rc.1", handler);
+        let refused = inspect(&old, false, OTEL).unwrap_err();
+        assert_eq!(refused.code(), "unknown-version");
+        assert!(refused.to_string().contains("wasi:otel/logs@0.2.0-rc.2"));
+        let metrics = "wasi:otel/metrics@0.2.0-rc.2";
+        for experimental in [NONE, OTEL] {
+            let refused = inspect(&component(metrics, handler), false, experimental);
+            let refused = refused.unwrap_err();
+            assert_eq!(refused.code(), "unknown-import");
+            assert!(!refused.to_string().contains("--wasi-otel"), "{refused}");
+            assert!(advice(metrics, experimental).unwrap().contains("the host"));
+        }
     }
 
     #[test]
@@ -533,7 +597,7 @@ mod tests {
         let mut bytes = EMPTY_COMPONENT.to_vec();
         bytes.extend([0, 40, 4, b'n', b'a']);
         assert_eq!(
-            inspect(&bytes, false).map_err(|r| r.code()),
+            inspect(&bytes, false, NONE).map_err(|r| r.code()),
             Err("truncated")
         );
     }
@@ -543,8 +607,8 @@ mod tests {
         fn inspection_never_panics(tail in proptest::collection::vec(any::<u8>(), 0..200), module: bool) {
             let mut bytes = if module { EMPTY_MODULE } else { EMPTY_COMPONENT }.to_vec();
             bytes.extend(&tail);
-            let _ = inspect(&bytes, module);
-            let _ = inspect(&tail, !module);
+            let _ = inspect(&bytes, module, NONE);
+            let _ = inspect(&tail, !module, NONE);
         }
     }
 }

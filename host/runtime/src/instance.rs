@@ -9,6 +9,7 @@ use super::failure::{classify, root_cause};
 use super::failures::Failures;
 use super::in_flight::{Held, InFlight};
 use super::in_flight_set::InFlightSet;
+use super::interfaces::otel;
 use super::log::WindowLog;
 use super::meter::Meter;
 use super::outgoing::{Calling, Outside};
@@ -102,16 +103,9 @@ impl InstanceAtWork {
         self.0.as_ref().map(|set| set.spans()).unwrap_or_default()
     }
 
-    /// A span of the guest's own begins. Its number; 0 where it is not noted.
-    pub(crate) fn begin_own(&self, name: impl FnOnce() -> Arc<str>) -> u32 {
-        self.0.as_ref().map_or(0, |set| set.begin_own(name))
-    }
-
-    /// It ends.
-    pub(crate) fn end_own(&self, number: u32, failed: bool) {
-        if let Some(set) = &self.0 {
-            set.end_own(number, failed);
-        }
+    /// Its requests, once it is there.
+    pub(crate) fn requests(&self) -> Option<&InFlightSet> {
+        self.0.as_deref()
     }
 
     /// What a line of its log is about.
@@ -358,7 +352,11 @@ impl Instances {
         let calling = Calling::of(call, context, code.linked.transacts, may_wait);
         let (lease, permit) = (Box::new(lease) as Held, Box::new(permit) as Held);
         let in_flight = InFlight::new(lease, permit, wall_time).within(left);
-        let in_flight = in_flight.noted_in(&call.spans);
+        let tracestate = match code.linked.traces {
+            true => otel::tracestate(call.request.headers()),
+            false => None,
+        };
+        let in_flight = in_flight.noted_in(&call.spans).with_tracestate(tracestate);
         let in_flight = in_flight.beginning_by(call.begin_by);
         let in_flight = match call.calling_window() {
             Some(_) => in_flight.of_a_window(),

@@ -11,7 +11,7 @@
 //! - [`cpu_share`] divides processor time; [`placement`] decides between a lane and the
 //!   [`slow_pool`].
 //! - [`in_flight_set`] holds an instance's requests, each an [`in_flight`], which measures the time
-//!   spent waiting for the client (`client_time`); [`waiters`] bounds the instances that wait for
+//!   spent waiting for the client (`client_time`), and the spans that guests name ([`own_spans`]); [`waiters`] bounds the instances that wait for
 //!   slow clients.
 //! - [`error`] is why an instance failed, which [`failure`] reads from wasmtime's errors and
 //!   [`failures`] counts and [`trap`] tells authors; [`log`] keeps what instances write, without the secrets that
@@ -56,6 +56,7 @@ mod meter;
 mod middleware;
 pub mod native;
 mod outgoing;
+mod own_spans;
 mod placement;
 mod requests;
 mod reuse;
@@ -76,6 +77,7 @@ pub use hms_core::limits::{Limit, LimitsChange, LimitsSet, LiveLimits, WindowLim
 pub use in_flight::InFlight;
 pub use inspect::{Inspection, Refusal};
 pub use instance::{InstanceAtWork, InstanceContext, Instances};
+pub use linker::Experimental;
 pub use log::WindowLog;
 pub use reuse::ReuseOff;
 pub use shortage::{Short, Shortage};

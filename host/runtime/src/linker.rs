@@ -22,9 +22,9 @@ pub(crate) enum Versions {
     Exactly(&'static [&'static str]),
 }
 
-/// The packages of which a window may import interfaces, or the interfaces of packages that are not
-/// there whole.
-pub(crate) const GRANTED: [(&str, Versions); 16] = [
+/// The packages of which a window may always import interfaces, or the interfaces of packages that
+/// are not there whole.
+const GRANTED: [(&str, Versions); 16] = [
     ("wasi:cli", Versions::Released),
     ("wasi:clocks", Versions::Released),
     (
@@ -52,7 +52,32 @@ pub(crate) const GRANTED: [(&str, Versions); 16] = [
 /// Packages that are linked for toolchains that import them unasked, and lead nowhere.
 pub(crate) const EMPTY: [(&str, Versions); 1] = [("wasi:sockets", Versions::Released)];
 
-pub(super) fn build(engine: &Engine) -> anyhow::Result<Linker<InstanceState>> {
+/// The interfaces of a draft that the operator may switch on, and in which version.
+pub(crate) const OTEL: [(&str, Versions); 3] = [
+    ("wasi:otel/logs", Versions::Exactly(&["0.2.0-rc.2"])),
+    ("wasi:otel/tracing", Versions::Exactly(&["0.2.0-rc.2"])),
+    ("wasi:otel/types", Versions::Exactly(&["0.2.0-rc.2"])),
+];
+
+/// What windows are given only if the operator says so, because it may change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Experimental {
+    /// `wasi:otel` 0.2.0-rc.2, but for its metrics.
+    pub wasi_otel: bool,
+}
+
+impl Experimental {
+    /// What a window may import: [`GRANTED`], and what is switched on.
+    pub(crate) fn granted(self) -> impl Iterator<Item = &'static (&'static str, Versions)> {
+        let otel: &'static [_] = if self.wasi_otel { &OTEL } else { &[] };
+        GRANTED.iter().chain(otel)
+    }
+}
+
+pub(super) fn build(
+    engine: &Engine,
+    experimental: Experimental,
+) -> anyhow::Result<Linker<InstanceState>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
@@ -61,5 +86,8 @@ pub(super) fn build(engine: &Engine) -> anyhow::Result<Linker<InstanceState>> {
     http_types::add_to_linker(&mut linker)?;
     outgoing::add_to_linker(&mut linker)?;
     interfaces::add_to_linker(&mut linker)?;
+    if experimental.wasi_otel {
+        interfaces::otel::add_to_linker(&mut linker)?;
+    }
     Ok(linker)
 }

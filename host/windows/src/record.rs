@@ -4,7 +4,7 @@
 use super::blocking::blocking;
 use super::{ChangeError, TrafficShare, WindowName};
 use hms_disk::crash;
-use hms_runtime::{LimitsSet, inspect};
+use hms_runtime::{Experimental, LimitsSet, inspect};
 use hms_store::{Applied, Entry, Op, Scratch, Snapshot, Store, StoreError};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -121,10 +121,11 @@ pub struct ReleaseRecord {
 }
 
 impl ReleaseRecord {
-    /// Interfaces it imports whose functions end the request that calls them.
-    pub fn trapped(&self) -> Vec<String> {
+    /// Interfaces it imports whose functions end the request that calls them,
+    /// on a host that provides what is `experimental` beside the rest.
+    pub fn trapped(&self, experimental: Experimental) -> Vec<String> {
         match self.trap_unknown {
-            true => inspect::unknown(&self.imports),
+            true => inspect::unknown(&self.imports, experimental),
             false => Vec::new(),
         }
     }

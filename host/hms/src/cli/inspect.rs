@@ -8,6 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use hms_core::units::Size;
 use hms_disk::files::read_at_most;
+use hms_runtime::Experimental;
 use hms_runtime::anatomy::{Anatomy, Module, anatomy};
 use hms_runtime::inspect::{Inspection, Refusal, advice, inspect, interfaces};
 use serde_json::{Value, json};
@@ -32,6 +33,9 @@ pub(super) struct Inspect {
     /// The component
     #[arg(value_name = "FILE.wasm")]
     file: PathBuf,
+    /// Say it of a host with --wasi-otel
+    #[arg(long, env = "HMS_WASI_OTEL")]
+    wasi_otel: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -52,7 +56,10 @@ impl Inspect {
         let shown = self.file.display();
         let bytes = read_at_most(&self.file, MAX_BYTES);
         let bytes = bytes.with_context(|| format!("{shown} cannot be read"))?;
-        let report = Report::of(&bytes);
+        let experimental = Experimental {
+            wasi_otel: self.wasi_otel,
+        };
+        let report = Report::of(&bytes, experimental);
         match self.json {
             true => say!("{:#}", report.json()),
             false => say!("{}", report.text().trim_end()),
@@ -65,17 +72,18 @@ impl Inspect {
 }
 
 impl Report {
-    fn of(bytes: &[u8]) -> Report {
+    fn of(bytes: &[u8], experimental: Experimental) -> Report {
         // What is refused may still be a component, with much to say about it.
         let found = interfaces(bytes).unwrap_or_else(|_| Inspection {
             imports: Vec::new(),
             exports: Vec::new(),
         });
         let missing = found.imports.iter();
-        let missing = missing.filter_map(|import| Some((import.clone(), advice(import)?)));
+        let missing =
+            missing.filter_map(|import| Some((import.clone(), advice(import, experimental)?)));
         Report {
             bytes: bytes.len() as u64,
-            refusal: inspect(bytes, false).err(),
+            refusal: inspect(bytes, false, experimental).err(),
             missing: missing.collect(),
             anatomy: anatomy(bytes).unwrap_or_default(),
             found,
@@ -213,7 +221,7 @@ mod tests {
         let component = r#"(component (import "spin:llm/llm@3.0.0" (instance))
             (import "wasi:keyvalue/store@0.2.0-draft2" (instance))
             (instance $i) (export "wasi:http/handler@0.3.0" (instance $i)))"#;
-        let report = Report::of(&wat::parse_str(component).unwrap());
+        let report = Report::of(&wat::parse_str(component).unwrap(), Experimental::default());
         let said = report.text();
         for part in [
             "would be refused (unknown-import)",
@@ -229,7 +237,10 @@ mod tests {
 
     #[test]
     fn core_module_is_told_how_to_become_a_component() {
-        let report = Report::of(&wat::parse_str("(module (func))").unwrap());
+        let report = Report::of(
+            &wat::parse_str("(module (func))").unwrap(),
+            Experimental::default(),
+        );
         let said = report.verdict();
         assert!(said.contains("wasm-tools component new"), "{said}");
         assert_eq!(report.json()["deploy"]["code"], "core-module");

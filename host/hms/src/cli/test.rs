@@ -41,6 +41,9 @@ pub(super) struct Test {
     /// Build for production
     #[arg(long)]
     release: bool,
+    /// Let the windows import wasi:otel 0.2.0-rc.2, as `hms serve --wasi-otel` does
+    #[arg(long, env = "HMS_WASI_OTEL")]
+    wasi_otel: bool,
     /// How long the tests may take
     #[arg(long, value_name = "TIME", default_value = "30m")]
     time: Time,
@@ -86,7 +89,8 @@ impl Test {
         }
         let folder = tempfile::Builder::new().prefix("hms-test-").tempdir();
         let folder = folder.context("cannot create a folder for the data of the tests")?;
-        let settings = settings(folder.path())?;
+        let mut settings = settings(folder.path())?;
+        settings.wasi_otel = self.wasi_otel;
         let data = settings.data.clone();
         let Some(host) = OpenHost::open(settings, Purpose::Tests).await? else {
             return Err(failed("the tests were interrupted".into(), 130).into());

@@ -6,6 +6,8 @@
 //!   answer from it, and so do Spin's variables; [`environment`] is the grants' `env`.
 //! - [`logging`] writes into the window's log.
 //! - [`spans`] are parts of the guest's own work, in the trace of its request.
+//! - [`otel`] are such parts and lines of the log by `wasi:otel`, where the operator has switched it
+//!   on.
 //! - [`spin`] is what Spin's components import: key-value stores and variables.
 //! - [`unknown`] links what no window is given as functions that end the request.
 
@@ -13,6 +15,7 @@ mod config;
 mod environment;
 pub(crate) mod keyvalue;
 mod logging;
+pub(crate) mod otel;
 pub(crate) mod secrets;
 mod settings;
 mod spans;
@@ -23,7 +26,7 @@ pub(crate) mod unknown;
 use super::instance::InstanceState;
 use wasmtime::component::Linker;
 
-/// Puts all of them into `linker`, in which WASI's own are.
+/// Puts into `linker`, in which WASI's own are, all of them that are always there.
 pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     keyvalue::add_to_linker(linker)?;
     transactions::add_to_linker(linker)?;

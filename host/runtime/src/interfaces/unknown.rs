@@ -8,6 +8,7 @@
 use crate::failure::UnknownImportCalled;
 use crate::inspect;
 use crate::instance::InstanceState;
+use crate::linker::Experimental;
 use std::sync::Arc;
 use wasmtime::component::types::ComponentItem;
 use wasmtime::component::{Component, Linker, LinkerInstance, ResourceType};
@@ -24,12 +25,13 @@ type Known = Vec<(ResourceType, ResourceType)>;
 pub(crate) fn trap(
     linker: &mut Linker<InstanceState>,
     component: &Component,
+    experimental: Experimental,
 ) -> wasmtime::Result<()> {
     let engine = linker.engine().clone();
     let mut known = Known::new();
     // An interface comes behind those whose resources it uses.
     for (name, import) in component.component_type().imports(&engine) {
-        let linked = inspect::is_linked(name);
+        let linked = inspect::is_linked(name, experimental);
         match import.ty {
             ComponentItem::ComponentInstance(instance) if linked => {
                 for (inner, item) in instance.exports(&engine) {
@@ -106,9 +108,9 @@ mod tests {
         config.wasm_component_model_async(true);
         let engine = Engine::new(&config).unwrap();
         let component = Component::new(&engine, wat::parse_str(text).unwrap()).unwrap();
-        let mut linker = linker::build(&engine).unwrap();
+        let mut linker = linker::build(&engine, Experimental::default()).unwrap();
         assert!(linker.instantiate_pre(&component).is_err());
-        trap(&mut linker, &component).unwrap();
+        trap(&mut linker, &component, Experimental::default()).unwrap();
         let linked = linker.instantiate_pre(&component);
         linked.map(drop).map_err(|error| format!("{error:#}"))
     }

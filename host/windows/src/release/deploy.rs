@@ -151,20 +151,33 @@ impl Registry {
         let (digest, size) = (upload.digest.clone(), upload.size);
         let trap_unknown = options.trap_unknown;
         let inspection = self.check(upload, trap_unknown).await?;
+        let experimental = self.config.engine.experimental;
+        let trapped = match trap_unknown {
+            true => unknown(&inspection.imports, experimental),
+            false => Vec::new(),
+        };
+        // With the live release of the record, if there is one.
+        let compare = |record: &WindowRecord, granted: &WindowGrants| {
+            let live = record.release(record.live)?;
+            let of_live = live.trapped(experimental);
+            let trapped = [of_live.as_slice(), trapped.as_slice()];
+            Some(compared(
+                live,
+                record.next,
+                size,
+                &inspection,
+                trapped,
+                granted,
+            ))
+        };
         let granted = self.granted(name.as_str());
         let known = self.window(name).ok().map(|window| window.recorded.known());
         if let Some(known) = &known {
             known.check_readable(name)?;
         }
-        let at_first = known.filter(|known| !known.is_going()).and_then(|known| {
-            compare(
-                &known.record,
-                size,
-                &inspection,
-                &granted.load(),
-                trap_unknown,
-            )
-        });
+        let at_first = known
+            .filter(|known| !known.is_going())
+            .and_then(|known| compare(&known.record, &granted.load()));
         progress.done(Step::Check);
         if let Some(compared) = &at_first {
             progress.differs(&compared.difference);
@@ -191,8 +204,7 @@ impl Registry {
         // Another release may have gone live meanwhile, or the grants may have changed: the consent
         // covers only what this one has more than that.
         let ask = || -> Result<Option<Compared>, ChangeError> {
-            let granted = granted.load();
-            let compared = compare(&record, size, &inspection, &granted, trap_unknown);
+            let compared = compare(&record, &granted.load());
             if let Some(compared) = &compared {
                 options.consent.check(compared.asks.as_ref())?;
             }
@@ -251,7 +263,7 @@ impl Registry {
         self.clear_unused().await;
         Ok(Deployed {
             window: name.to_string(),
-            trapped: release.trapped(),
+            trapped: release.trapped(experimental),
             release: (&release).into(),
             replaced,
             canary: options.canary.map(|share| share.to_string()),
@@ -296,9 +308,10 @@ impl Registry {
         trap_unknown: bool,
     ) -> Result<Inspection, ChangeError> {
         let artifacts = self.artifacts.clone();
+        let experimental = self.config.engine.experimental;
         let _leave = self.artifacts.leave_to_check().await;
         blocking(move || {
-            let inspection = inspect(&upload.read()?, trap_unknown)?;
+            let inspection = inspect(&upload.read()?, trap_unknown, experimental)?;
             artifacts.keep(&upload)?;
             Ok(inspection)
         })
@@ -332,22 +345,6 @@ impl Registry {
         progress.done(Step::Try);
         Ok(Release::new(release.clone(), instances, &window.measures))
     }
-}
-
-/// How the inspected component compares with the live release of `record`, if there is one.
-fn compare(
-    record: &WindowRecord,
-    size: u64,
-    found: &Inspection,
-    granted: &WindowGrants,
-    trap_unknown: bool,
-) -> Option<Compared> {
-    let live = record.release(record.live)?;
-    let trapped = match trap_unknown {
-        true => unknown(&found.imports),
-        false => Vec::new(),
-    };
-    Some(compared(live, record.next, size, found, &trapped, granted))
 }
 
 #[cfg(test)]

@@ -15,14 +15,14 @@ pub(crate) struct Compared {
 }
 
 /// Compares what is to be deployed as release `number` with the live release, both with what the
-/// window is granted now. `trapped` are its imports that no window is given. Interfaces are
-/// compared without their versions: a newer version of the same is no new need.
+/// window is granted now. `trapped` are the imports of the live one, and of the new one, that no
+/// window is given. Interfaces are compared without their versions: a newer version of the same is no new need.
 pub(crate) fn compared(
     live: &ReleaseRecord,
     number: u64,
     size: u64,
     found: &Inspection,
-    trapped: &[String],
+    trapped: [&[String]; 2],
     granted: &WindowGrants,
 ) -> Compared {
     let able = [&live.imports, &found.imports].map(|imports| abilities(imports, granted));
@@ -31,8 +31,8 @@ pub(crate) fn compared(
     let less = gained(after, before);
     let imports = compare(&unversioned(&live.imports), &unversioned(&found.imports));
     let may = |abilities: Vec<Ability>| abilities.into_iter().map(|each| each.may).collect();
-    let trapped: BTreeSet<String> = trapped.iter().cloned().collect();
-    let trapped = compare(&live.trapped().into_iter().collect(), &trapped);
+    let [before, after] = trapped.map(|names| names.iter().cloned().collect());
+    let trapped = compare(&before, &after);
     let asks = [sentence(number, &more), ends(&trapped.gained)];
     let asks: Vec<String> = asks.into_iter().flatten().collect();
     Compared {
@@ -81,6 +81,7 @@ mod tests {
     use crate::testing::numbered;
     use hms_grants::GrantsFile;
     use hms_manifest::Manifest;
+    use hms_runtime::Experimental;
 
     fn live(imports: &[&str]) -> ReleaseRecord {
         ReleaseRecord {
@@ -120,7 +121,7 @@ mod tests {
             "wasi:keyvalue/store@0.2.0-draft2",
         ]);
         let Compared { difference, asks } =
-            compared(&live, 8, 20, &found, &[], &WindowGrants::default());
+            compared(&live, 8, 20, &found, [&[]; 2], &WindowGrants::default());
         assert_eq!(difference.capabilities.gained, ["use its store"]);
         assert_eq!(difference.capabilities.lost, [""; 0]);
         assert_eq!(
@@ -141,7 +142,7 @@ mod tests {
     fn import_that_is_granted_is_asked_for_once() {
         let granted = granted("outbound: [{to: https://a.example}]\n");
         let http = ["wasi:http/client@0.3.0"];
-        let first = compared(&live(&[]), 4, 20, &found(&http), &[], &granted);
+        let first = compared(&live(&[]), 4, 20, &found(&http), [&[]; 2], &granted);
         assert_eq!(
             first.asks.as_deref(),
             Some(
@@ -150,9 +151,9 @@ mod tests {
             )
         );
         assert!(first.difference.notes.is_empty());
-        let again = compared(&live(&http), 5, 20, &found(&http), &[], &granted);
+        let again = compared(&live(&http), 5, 20, &found(&http), [&[]; 2], &granted);
         assert_eq!(again.asks, None);
-        let less = compared(&live(&http), 5, 20, &found(&[]), &[], &granted);
+        let less = compared(&live(&http), 5, 20, &found(&[]), [&[]; 2], &granted);
         assert_eq!(
             (less.asks, less.difference.capabilities.lost.len()),
             (None, 1)
@@ -165,7 +166,8 @@ mod tests {
         let asks = |live: &ReleaseRecord, trapped: &[&str]| {
             let found = found(trapped);
             let granted = WindowGrants::default();
-            compared(live, 4, 20, &found, &names(trapped), &granted).asks
+            let of_live = live.trapped(Experimental::default());
+            compared(live, 4, 20, &found, [&of_live, &names(trapped)], &granted).asks
         };
         assert_eq!(asks(&live, &[]), None);
         assert_eq!(

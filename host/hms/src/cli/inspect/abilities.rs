@@ -4,7 +4,7 @@ use hms_runtime::inspect::Inspection;
 
 /// What each interface, or each of a package, stands for. The first that fits counts; those with
 /// no words are plumbing of the others.
-const WORDS: [(&str, &str); 22] = [
+const WORDS: [(&str, &str); 25] = [
     ("wasi:http/types@", ""),
     (
         "wasi:http/handler@",
@@ -40,6 +40,9 @@ const WORDS: [(&str, &str); 22] = [
         "wasi:cli/environment@",
         "read the environment that the grants set",
     ),
+    ("wasi:otel/tracing@", "name parts of its work in traces"),
+    ("wasi:otel/logs@", "log lines with a level"),
+    ("wasi:otel/types@", ""),
     ("wasi:cli/std", "write lines to its log"),
     ("wasi:cli/", ""),
     ("wasi:clocks/", "know the time"),

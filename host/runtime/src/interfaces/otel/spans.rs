@@ -1,0 +1,234 @@
+//! Spans of the guest, in the record of the request that it works for.
+
+use super::super::spans::masked_name;
+use super::bindings::wasi::otel::tracing::{
+    Host, SpanContext, SpanData, SpanKind, Status, TraceFlags,
+};
+use super::{Reports, span_id, value};
+use crate::in_flight_set::InFlightSet;
+use hms_core::trace::{Attribute, Role, Span, Told};
+use hms_grants::{WindowGrants, mask};
+
+/// Attributes of one span that are kept. 32: the conventions for a database call have a dozen.
+const MAX_ATTRIBUTES: usize = 32;
+
+/// Bytes of an attribute's name. Longer ones are of nobody's conventions.
+const MAX_KEY: usize = 256;
+
+/// What the host's own attributes begin with: no guest says them.
+const HOSTS_OWN: &str = "hms.";
+
+/// Entries of a `tracestate`, as W3C bounds them.
+const MAX_STATES: usize = 32;
+
+impl Host for Reports<'_> {
+    fn on_start(&mut self, context: SpanContext) -> wasmtime::Result<()> {
+        let requests = self.0.at_work.requests();
+        if let Some((requests, id)) = requests.zip(span_id(&context.span_id)) {
+            requests.begin_given(id);
+        }
+        Ok(())
+    }
+
+    fn on_end(&mut self, data: SpanData) -> wasmtime::Result<()> {
+        let requests = self.0.at_work.requests();
+        let known = requests.zip(span_id(&data.span_context.span_id));
+        let above = span_id(&data.parent_span_id);
+        let Some(span) = known.and_then(|(requests, id)| requests.end_given(id, above)) else {
+            return Ok(());
+        };
+        span.end();
+        let granted = self.0.grants.load();
+        if !data.name.is_empty() {
+            span.about(|| masked_name(&granted, &data.name));
+        }
+        if matches!(data.status, Status::Error(_)) {
+            span.fail();
+        }
+        let told = told(&granted, &span, &data);
+        if told != Told::default() {
+            span.tell(told);
+        }
+        Ok(())
+    }
+
+    /// An SDK makes no spans for a request whose trace is not sampled. The record is taken whatever
+    /// the sampler says, so here every request counts as sampled that has one.
+    fn outer_span_context(&mut self) -> wasmtime::Result<SpanContext> {
+        let requests = self.0.at_work.requests();
+        let (context, state) = match requests.and_then(InFlightSet::outer) {
+            Some((context, state)) => (Some(context), state),
+            None => (None, None),
+        };
+        Ok(SpanContext {
+            trace_id: format!("{:032x}", context.map_or(0, |context| context.trace_id)),
+            span_id: format!("{:016x}", context.map_or(0, |context| context.span_id)),
+            trace_flags: match context {
+                Some(_) => TraceFlags::SAMPLED,
+                None => TraceFlags::empty(),
+            },
+            is_remote: false,
+            trace_state: states(state.as_deref().unwrap_or_default()),
+        })
+    }
+}
+
+/// The entries of a `tracestate`.
+fn states(text: &str) -> Vec<(String, String)> {
+    let entries = text.split(',').filter_map(|entry| {
+        let (key, value) = entry.trim().split_once('=')?;
+        Some((key.to_owned(), value.to_owned()))
+    });
+    entries.take(MAX_STATES).collect()
+}
+
+fn told(granted: &WindowGrants, span: &Span, data: &SpanData) -> Told {
+    let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
+    let mut told = Told {
+        role: match data.span_kind {
+            SpanKind::Client => Role::Client,
+            SpanKind::Server => Role::Server,
+            SpanKind::Producer => Role::Producer,
+            SpanKind::Consumer => Role::Consumer,
+            SpanKind::Internal => Role::Internal,
+        },
+        succeeded: matches!(data.status, Status::Ok),
+        dropped_attributes: data.dropped_attributes,
+        dropped_events: data.dropped_events.saturating_add(count(data.events.len())),
+        dropped_links: data.dropped_links.saturating_add(count(data.links.len())),
+        ..Told::default()
+    };
+    if let Status::Error(why) = &data.status
+        && !why.is_empty()
+    {
+        let why = value::short(granted, why);
+        told.failure = span.takes(why.len()).then(|| why.into());
+    }
+    let scope = &data.instrumentation_scope;
+    let version = scope.version.as_deref().unwrap_or_default();
+    for (key, text) in [
+        ("otel.scope.name", &*scope.name),
+        ("otel.scope.version", version),
+    ] {
+        if !text.is_empty() {
+            let value = Some(value::text(granted, text));
+            keep(&mut told, granted, span, key, value);
+        }
+    }
+    let (looked_at, rest) = data
+        .attributes
+        .split_at_checked(MAX_ATTRIBUTES)
+        .unwrap_or((&data.attributes, &[]));
+    for attribute in looked_at {
+        let value = value::attribute(granted, &attribute.value);
+        keep(&mut told, granted, span, &attribute.key, value);
+    }
+    told.dropped_attributes = told.dropped_attributes.saturating_add(count(rest.len()));
+    told
+}
+
+/// Keeps an attribute, or counts it.
+fn keep(told: &mut Told, granted: &WindowGrants, span: &Span, key: &str, value: Option<Attribute>) {
+    let may_be = key.len() <= MAX_KEY && !key.starts_with(HOSTS_OWN);
+    let kept = value
+        .filter(|_| may_be)
+        .filter(|value| span.takes(key.len() + value::bytes(value)));
+    match kept {
+        Some(value) => {
+            let key = mask::masked(granted, key).into();
+            told.attributes.push((key, value));
+        }
+        None => told.dropped_attributes = told.dropped_attributes.saturating_add(1),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::types::{InstrumentationScope, KeyValue};
+    use super::*;
+    use hms_core::trace::{SpanLog, Spans, Start};
+    use std::sync::Arc;
+    use wasmtime_wasi::p2::bindings::clocks::wall_clock::Datetime;
+
+    fn data(attributes: Vec<KeyValue>) -> SpanData {
+        let time = Datetime {
+            seconds: 0,
+            nanoseconds: 0,
+        };
+        SpanData {
+            span_context: SpanContext {
+                trace_id: String::new(),
+                span_id: String::new(),
+                trace_flags: TraceFlags::empty(),
+                is_remote: false,
+                trace_state: Vec::new(),
+            },
+            parent_span_id: String::new(),
+            span_kind: SpanKind::Client,
+            name: "work".into(),
+            start_time: time,
+            end_time: time,
+            attributes,
+            events: Vec::new(),
+            links: Vec::new(),
+            status: Status::Error("it broke".into()),
+            instrumentation_scope: InstrumentationScope {
+                name: "orders".into(),
+                version: None,
+                schema_url: None,
+                attributes: Vec::new(),
+            },
+            dropped_attributes: 2,
+            dropped_events: 3,
+            dropped_links: u32::MAX,
+        }
+    }
+
+    fn attribute(key: &str, value: &str) -> KeyValue {
+        KeyValue {
+            key: key.into(),
+            value: value.into(),
+        }
+    }
+
+    fn told_of(attributes: Vec<KeyValue>) -> Told {
+        let log = Arc::new(SpanLog::new(Start::new(true)));
+        let span = Spans::of(log).begin(hms_core::trace::SpanKind::Own);
+        told(&WindowGrants::default(), &span, &data(attributes))
+    }
+
+    #[test]
+    fn what_is_said_of_a_span_is_kept_and_the_hosts_own_names_are_not_the_guests() {
+        let told = told_of(vec![
+            attribute("db.rows", "3"),
+            attribute("hms.window", "\"payments\""),
+            attribute(&"k".repeat(MAX_KEY + 1), "1"),
+        ]);
+        let attributes = vec![
+            ("otel.scope.name".into(), Attribute::Text("orders".into())),
+            ("db.rows".into(), Attribute::Int(3)),
+        ];
+        assert_eq!(told.attributes, attributes);
+        assert_eq!(told.role, Role::Client);
+        assert_eq!(told.failure.as_deref(), Some("it broke"));
+        assert_eq!((told.dropped_attributes, told.dropped_events), (4, 3));
+        assert_eq!(told.dropped_links, u32::MAX);
+    }
+
+    #[test]
+    fn attributes_are_bounded_in_number_and_in_bytes() {
+        let told = told_of(vec![attribute("a", "1"); 1000]);
+        assert_eq!(told.attributes.len(), MAX_ATTRIBUTES + 1);
+        assert_eq!(told.dropped_attributes, 2 + 1000 - MAX_ATTRIBUTES as u32);
+        let long = "x".repeat(1000);
+        let told = told_of(vec![attribute("a", &long); MAX_ATTRIBUTES]);
+        assert!((15..=17).contains(&told.attributes.len()), "{told:?}");
+    }
+
+    #[test]
+    fn states_of_a_trace_are_its_entries() {
+        let wanted = [("a".to_owned(), "1".to_owned()), ("b".into(), "2=3".into())];
+        assert_eq!(states("a=1, b=2=3,broken"), wanted);
+        assert_eq!(states(&"a=1,".repeat(99)).len(), MAX_STATES);
+    }
+}
