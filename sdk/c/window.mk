@@ -4,6 +4,8 @@
 #     SOURCES = window.c
 #     include path/to/sdk/c/window.mk
 #
+# `SITE = FOLDER` before the last line puts the files of a folder into the component: see hms_site.h.
+#
 # It needs zig (https://ziglang.org, or: pip install ziglang==0.17.1) as the compiler for WebAssembly,
 # and jco (npm) for the last step.
 HMS_SDK := $(dir $(lastword $(MAKEFILE_LIST)))
@@ -11,6 +13,10 @@ ZIG ?= $(shell command -v zig || echo python3 -m ziglang)
 JCO ?= npx --yes @bytecodealliance/jco@1.25.2
 OUT ?= dist
 CFLAGS ?= -Os -Wall -Wextra
+
+ifdef SITE
+SOURCES += $(OUT)/site.c
+endif
 
 $(OUT)/$(NAME).wasm: $(OUT)/$(NAME).core.wasm
 	$(JCO) new $< --wasi-reactor -o $@
@@ -23,6 +29,12 @@ $(OUT)/$(NAME).core.wasm: $(SOURCES) $(HMS_SOURCES) $(HMS_HEADERS)
 	$(ZIG) cc -target wasm32-wasi -mexec-model=reactor -std=c17 $(CFLAGS) \
 	    -I$(HMS_SDK)include -I$(HMS_SDK)json -I$(HMS_SDK)bindings -Wl,-z,stack-size=131072 -Wl,--initial-memory=1048576 \
 	    $(SOURCES) $(HMS_SOURCES) $(HMS_SDK)bindings/window_component_type.s -o $@
+
+ifdef SITE
+$(OUT)/site.c: $(shell find $(SITE))
+	@mkdir -p $(OUT)
+	node $(HMS_SDK)site/build.mjs $(SITE) $@
+endif
 
 .PHONY: clean
 clean:

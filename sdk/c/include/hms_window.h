@@ -2,7 +2,7 @@
  *
  * Memory that these functions give belongs to the request in hand, and ends with its instance: free
  * nothing. Texts are UTF-8 and end with a zero byte. JSON is in hms_json.h, calls of services are
- * in hms_fetch.h. */
+ * in hms_fetch.h, static sites in hms_site.h. */
 #ifndef HMS_WINDOW_H
 #define HMS_WINDOW_H
 

@@ -21,21 +21,28 @@ const MEDIA = {
 
 /** The module of a folder: what `src/site/site.js` answers with. */
 export function siteModule(root, folder) {
-  let total = 0;
-  const files = namesOf(folder).map((name) => {
-    const bytes = readFileSync(join(folder, name));
-    total += bytes.length;
-    if (total > MAX_BYTES) throw new Error(`${folder} has more than 8 MiB, which each instance has in its memory`);
-    const media = MEDIA[name.split(".").at(-1).toLowerCase()] ?? "application/octet-stream";
-    const tag = createHash("sha256").update(bytes).digest("hex").slice(0, 16);
-    const smaller = (packed) => (packed.length < bytes.length ? packed.toString("base64") : null);
-    const quality = { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } };
-    const packed = media.startsWith("!") ? [null, null]
-      : [smaller(brotliCompressSync(bytes, quality)), smaller(gzipSync(bytes, { level: 9 }))];
-    return [name, media.replace("!", ""), tag, isHashed(name), bytes.toString("base64"), ...packed];
-  });
+  const base64 = (bytes) => (bytes === null ? null : bytes.toString("base64"));
+  const files = filesOf(folder).map(({ name, media, tag, hashed, plain, br, gzip }) =>
+    [name, media, tag, hashed, ...[plain, br, gzip].map(base64)]);
   const module = JSON.stringify(join(root, "src/site/files.js"));
   return `import { unpacked } from ${module};\nexport default unpacked(${JSON.stringify(files)});`;
+}
+
+/** The files of a folder, with their compressed forms where these are smaller. */
+export function filesOf(folder) {
+  let total = 0;
+  return namesOf(folder).map((name) => {
+    const plain = readFileSync(join(folder, name));
+    total += plain.length;
+    if (total > MAX_BYTES) throw new Error(`${folder} has more than 8 MiB, which each instance has in its memory`);
+    const media = MEDIA[name.split(".").at(-1).toLowerCase()] ?? "application/octet-stream";
+    const tag = createHash("sha256").update(plain).digest("hex").slice(0, 16);
+    const smaller = (packed) => (packed.length < plain.length ? packed : null);
+    const quality = { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } };
+    const [br, gzip] = media.startsWith("!") ? [null, null]
+      : [smaller(brotliCompressSync(plain, quality)), smaller(gzipSync(plain, { level: 9 }))];
+    return { name, media: media.replace("!", ""), tag, hashed: isHashed(name), plain, br, gzip };
+  });
 }
 
 /** All files below a folder but the hidden ones. */
