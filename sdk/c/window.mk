@@ -9,7 +9,7 @@
 # It needs zig (https://ziglang.org, or: pip install ziglang==0.17.1) as the compiler for WebAssembly,
 # and jco (npm) for the last step.
 HMS_SDK := $(dir $(lastword $(MAKEFILE_LIST)))
-ZIG ?= $(shell command -v zig || echo python3 -m ziglang)
+ZIG ?= $(shell command -v zig || command -v python-zig || echo python3 -m ziglang)
 JCO ?= npx --yes @bytecodealliance/jco@1.25.2
 OUT ?= dist
 CFLAGS ?= -Os -Wall -Wextra

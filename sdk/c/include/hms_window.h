@@ -262,6 +262,8 @@ void hms_reject(hms_response *response, const char *detail);
 const char *hms_config(const char *name);
 /* The time, in milliseconds since 1970. */
 uint64_t hms_now_ms(void);
+/* Waits. This time counts as the instance's wall time. */
+void hms_sleep_ms(uint64_t ms);
 /* A new UUID, version 7 (RFC 9562): its text sorts by the millisecond of its creation. */
 const char *hms_new_id(void);
 /* A text by the format of printf. */

@@ -1,5 +1,5 @@
-/* Ids that sort by time, and the clock. */
-/* clock_gettime() and getentropy() are beyond C17. */
+/* Ids that sort by time, the clock, and a pause. */
+/* clock_gettime(), nanosleep() and getentropy() are beyond C17. */
 #define _GNU_SOURCE
 #include <time.h>
 #include <unistd.h>
@@ -10,6 +10,11 @@ uint64_t hms_now_ms(void) {
     struct timespec now;
     if (clock_gettime(CLOCK_REALTIME, &now) != 0) abort();
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+void hms_sleep_ms(uint64_t ms) {
+    struct timespec pause = {(time_t)(ms / 1000), (long)(ms % 1000) * 1000000};
+    nanosleep(&pause, NULL);
 }
 
 const char *hms_new_id(void) {

@@ -42,12 +42,15 @@ walks! {
     first_window_in_javascript: "docs/authors/first-window.md" in "js";
     first_window_in_typescript: "docs/authors/first-window.md" in "ts";
     first_window_in_python: "docs/authors/first-window.md" in "python";
+    first_window_in_c: "docs/authors/first-window.md" in "c";
     store: "docs/authors/store.md" in "rust";
     store_in_javascript: "docs/authors/store.md" in "js";
     store_in_python: "docs/authors/store.md" in "python";
+    store_in_c: "docs/authors/store.md" in "c";
     streams: "docs/authors/streams.md" in "rust";
     streams_in_javascript: "docs/authors/streams.md" in "js";
     streams_in_python: "docs/authors/streams.md" in "python";
+    streams_in_c: "docs/authors/streams.md" in "c";
     errors: "docs/authors/errors.md" in "rust";
     errors_in_javascript: "docs/authors/errors.md" in "js";
     errors_in_python: "docs/authors/errors.md" in "python";
@@ -57,9 +60,11 @@ walks! {
     events: "docs/authors/events.md" in "rust";
     events_in_javascript: "docs/authors/events.md" in "js";
     events_in_python: "docs/authors/events.md" in "python";
+    events_in_c: "docs/authors/events.md" in "c";
     outgoing_calls: "docs/authors/outgoing-calls.md" in "rust";
     outgoing_calls_in_javascript: "docs/authors/outgoing-calls.md" in "js";
     outgoing_calls_in_python: "docs/authors/outgoing-calls.md" in "python";
+    outgoing_calls_in_c: "docs/authors/outgoing-calls.md" in "c";
     limits: "docs/authors/limits.md" in "rust";
     limits_in_javascript: "docs/authors/limits.md" in "js";
     debugging: "docs/authors/debugging.md" in "rust";

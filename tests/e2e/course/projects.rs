@@ -15,6 +15,11 @@ pub(super) fn can_build(language: &str) -> bool {
             "python3 -m venv sdk/python/.venv && \
              sdk/python/.venv/bin/pip install --editable sdk/python",
         ),
+        "c" => (
+            sdk.join("python/.venv/bin/python-zig"),
+            "python3 -m venv sdk/python/.venv && \
+             sdk/python/.venv/bin/pip install ziglang==0.17.1",
+        ),
         _ => return true,
     };
     if !tool.exists() {
@@ -45,7 +50,8 @@ pub(crate) fn furnish(folder: &Path) {
             symlink(target, project.join("target")).unwrap();
         }
         let modules = project.join("node_modules");
-        if project.join("package.json").is_file() && !modules.exists() {
+        let is_js = project.join("package-lock.json").is_file();
+        if is_js && !modules.exists() {
             let sdk = root().join("sdk/js");
             for folder in [".bin", "@hms-svc"] {
                 fs::create_dir_all(modules.join(folder)).unwrap();
