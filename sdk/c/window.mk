@@ -4,10 +4,11 @@
 #     SOURCES = window.c
 #     include path/to/sdk/c/window.mk
 #
-# `SITE = FOLDER` before the last line puts the files of a folder into the component: see hms_site.h.
+# `SITE = FOLDER` before the last line puts the files of a folder into the component: see
+# hms_site.h.
 #
-# It needs zig (https://ziglang.org, or: pip install ziglang==0.17.1) as the compiler for WebAssembly,
-# and jco (npm) for the last step.
+# It needs zig (https://ziglang.org, or: pip install ziglang==0.17.1) as the compiler for
+# WebAssembly, and jco (npm) for the last step.
 HMS_SDK := $(dir $(lastword $(MAKEFILE_LIST)))
 ZIG ?= $(shell command -v zig || command -v python-zig || echo python3 -m ziglang)
 JCO ?= npx --yes @bytecodealliance/jco@1.25.2
