@@ -31,9 +31,9 @@ use proto::{KeyValue, Message};
 use send::{Failed, Sender};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 /// Renders the metrics of the host as OpenMetrics text.
@@ -138,6 +138,8 @@ impl Gathered for LogLine {
 #[derive(Debug)]
 struct Queue<T> {
     queue: mpsc::Sender<T>,
+    /// Wakes who reads from it before it is full.
+    filling: Arc<Notify>,
     metrics: OtlpMetrics,
 }
 
@@ -145,6 +147,7 @@ impl<T> Clone for Queue<T> {
     fn clone(&self) -> Self {
         Queue {
             queue: self.queue.clone(),
+            filling: self.filling.clone(),
             metrics: self.metrics.clone(),
         }
     }
@@ -155,6 +158,9 @@ impl<T: Gathered> Queue<T> {
     fn push(&self, one: T) {
         if self.queue.try_send(one).is_err() {
             self.metrics.dropped(T::SIGNAL, "queue-full", 1);
+        }
+        if self.queue.capacity() <= self.queue.max_capacity() / 2 {
+            self.filling.notify_one();
         }
     }
 }
@@ -174,8 +180,9 @@ impl TraceQueue {
 #[derive(Debug, Clone)]
 pub struct LogQueue(Queue<LogLine>);
 
-/// How long after one record the next are left to gather. 10 ms: at the highest rate that a host has
-/// been seen to answer, 300 of the 4,096 for which there is room.
+/// How long after one record the next are left to gather, unless they fill half of their queue. 10
+/// ms: at the highest rate that a host has been seen to answer, 300 of the 4,096 for which there is
+/// room.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// The task that exports.
@@ -201,7 +208,11 @@ impl<T> Gatherer<T> {
         let (queue, read) = mpsc::channel(most);
         let metrics = metrics.clone();
         Gatherer {
-            queue: Queue { queue, metrics },
+            queue: Queue {
+                queue,
+                filling: Arc::default(),
+                metrics,
+            },
             read: Mutex::new(Some(read)),
         }
     }
@@ -242,22 +253,25 @@ impl Exporter {
     pub fn start(&self, render: Render) {
         let sender = Arc::new(Sender::new(&self.settings));
         let mut tasks = self.tasks.lock();
-        let batches = |endpoint: &Option<http::Uri>, gathering| {
+        let batches = |endpoint: &Option<http::Uri>, gathering, filling: &Arc<Notify>| {
             Some(Batches {
                 sender: sender.clone(),
                 endpoint: endpoint.clone()?,
                 resource: self.settings.resource.clone(),
                 gathering,
+                filling: filling.clone(),
                 metrics: self.metrics(),
                 end: self.end.clone(),
             })
         };
-        if let Some(batches) = batches(&self.settings.traces, self.settings.records)
+        let (traces, logs) = (&self.settings.traces, &self.settings.logs);
+        let (records, lines) = (&self.records.queue, &self.lines.queue);
+        if let Some(batches) = batches(traces, self.settings.records, &records.filling)
             && let Some(records) = self.records.read.lock().take()
         {
             tasks.push(tokio::spawn(batches.run(records)));
         }
-        if let Some(batches) = batches(&self.settings.logs, self.settings.lines)
+        if let Some(batches) = batches(logs, self.settings.lines, &lines.filling)
             && let Some(lines) = self.lines.read.lock().take()
         {
             tasks.push(tokio::spawn(batches.run(lines)));
@@ -296,6 +310,7 @@ struct Batches {
     endpoint: http::Uri,
     resource: Vec<KeyValue>,
     gathering: Gathering,
+    filling: Arc<Notify>,
     metrics: OtlpMetrics,
     end: CancellationToken,
 }
@@ -332,9 +347,11 @@ impl Batches {
             // While they come in numbers nobody is to be woken by each of them.
             if looked.elapsed() < LOOK_EVERY {
                 tokio::select! {
-                    () = sleep(LOOK_EVERY) => continue,
-                    () = self.end.cancelled() => continue,
+                    () = sleep_until(due.min(Instant::now() + LOOK_EVERY)) => {}
+                    () = self.filling.notified() => {}
+                    () = self.end.cancelled() => {}
                 }
+                continue;
             }
             tokio::select! {
                 one = queue.recv() => match one {

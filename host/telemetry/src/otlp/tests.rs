@@ -54,14 +54,14 @@ async fn read(stream: &mut TcpStream) -> Option<Got> {
 
 fn settings(to: SocketAddr, more: &[(&str, &str)]) -> OtlpSettings {
     let endpoint = format!("http://{to}");
-    let read = OtlpSettings::read(|name| match name {
-        "OTEL_EXPORTER_OTLP_ENDPOINT" => Some(endpoint.clone()),
-        "OTEL_BSP_SCHEDULE_DELAY" => Some("20".into()),
-        "OTEL_METRIC_EXPORT_INTERVAL" => Some("20".into()),
-        _ => {
-            let found = more.iter().find(|(known, _)| *known == name);
-            found.map(|(_, value)| (*value).to_owned())
-        }
+    let usual = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_BSP_SCHEDULE_DELAY", "20"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "20"),
+    ];
+    let read = OtlpSettings::read(|name| {
+        let found = more.iter().chain(&usual).find(|(known, _)| *known == name);
+        found.map(|(_, value)| (*value).to_owned())
     });
     read.unwrap().unwrap()
 }
@@ -236,6 +236,32 @@ async fn records_that_find_no_place_or_no_collector_are_counted_and_delay_nobody
     let full = "otlp_dropped_total{signal=\"traces\",reason=\"queue-full\"} 12";
     let lost = "otlp_dropped_total{signal=\"traces\",reason=\"unreachable\"} 8";
     assert!(text.contains(full) && text.contains(lost), "{text}");
+}
+
+#[tokio::test]
+async fn small_queue_is_emptied_before_it_is_full() {
+    let (to, mut got) = collector(Vec::new()).await;
+    let more = [
+        ("OTEL_METRICS_EXPORTER", "none"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "8"),
+        // Nothing is sent before the end.
+        ("OTEL_BSP_SCHEDULE_DELAY", "600000"),
+    ];
+    let exporter = Exporter::new(settings(to, &more));
+    let tracer = tracer(&exporter, Sampler::new("always_on", None).unwrap());
+    exporter.start(no_metrics());
+    for _ in 0..10 {
+        for _ in 0..4 {
+            tracer.finish(tracer.begin(None), outline(200));
+        }
+        tokio::task::yield_now().await;
+    }
+    exporter.finish(PATIENCE).await;
+    let (_, body) = next(&mut got).await;
+    let request = TracesRequest::decode(body.as_slice()).unwrap();
+    assert_eq!(request.resource_spans[0].scope_spans[0].spans.len(), 40);
+    let text = text(&exporter);
+    assert!(!text.contains("queue-full"), "{text}");
 }
 
 #[tokio::test]
