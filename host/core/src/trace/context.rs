@@ -164,6 +164,12 @@ mod tests {
         let written = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert_eq!(context.to_string(), written);
         assert_eq!(TraceContext::parse(written), Some(context));
+        for n in 0..1000 {
+            let it = TraceContext::new(n % 2 == 0).child();
+            let (trace, span, flags) = (it.trace_id, it.span_id, u8::from(it.sampled));
+            let formatted = format!("00-{trace:032x}-{span:016x}-{flags:02x}");
+            assert_eq!(it.to_string(), formatted);
+        }
     }
 
     #[test]

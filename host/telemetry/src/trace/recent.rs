@@ -2,7 +2,7 @@
 
 use super::shown::{self, Detail};
 use hms_api::RequestTrace;
-use hms_core::trace::{SpanLog, TraceId};
+use hms_core::trace::{SpanLog, TraceId, What};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -11,9 +11,9 @@ use std::time::Instant;
 /// Records that are kept whatever came of them. 500: a few minutes of a quiet host, and 2 MiB.
 const LAST: usize = 500;
 
-/// Of ordinary ones so many a second are kept, be it at once. 1,000: nobody reads more, and the
-/// records that a busy host does not keep stay in the processor's cache, from one request to the
-/// next.
+/// Of ordinary requests and deliveries so many a second are kept, be it at once. 1,000: nobody reads
+/// more, and the records that a busy host does not keep stay in the processor's cache, from one
+/// request to the next.
 const A_SECOND: u64 = 1000;
 
 /// Failed ones and slow ones that are kept beside those, of each kind. 100: the bad minute is still
@@ -68,8 +68,9 @@ impl Recent {
         if slow {
             self.slow.push(log.clone());
         }
+        let deploy = finished.is_some_and(|it| it.outline.what == What::Deploy);
         let duration = finished.map(|it| it.duration).unwrap_or_default();
-        match failed || slow || self.pace.allows(log.started() + duration) {
+        match failed || slow || deploy || self.pace.allows(log.started() + duration) {
             true => self.all.push(log),
             false => Some(log),
         }
@@ -189,7 +190,7 @@ mod tests {
     use super::super::Tracer;
     use super::*;
     use crate::trace::Sampler;
-    use hms_core::trace::{Outline, SpanKind, Spans, What};
+    use hms_core::trace::{Outline, SpanKind, Spans};
     use http::Method;
     use std::time::Duration;
 
@@ -274,14 +275,46 @@ mod tests {
     }
 
     #[test]
-    fn failed_request_of_a_busy_host_is_kept() {
+    fn failed_request_and_deploy_of_a_busy_host_are_kept() {
         let tracer = Tracer::default();
         for n in 0..2 * A_SECOND {
             ask(&tracer, &n.to_string(), 200);
         }
         ask(&tracer, "failed", 500);
-        assert_eq!(ids(&tracer, &Filter::default()).first().unwrap(), "failed");
-        assert!(tracer.recent().get("failed").is_some());
+        let deploy = Outline {
+            what: What::Deploy,
+            status: 0,
+            ..outline("deploy", 0)
+        };
+        tracer.finish(tracer.begin(None), deploy);
+        let kept = ids(&tracer, &Filter::default());
+        assert_eq!(kept[..2], ["deploy", "failed"]);
+    }
+
+    /// The cell rate algorithm as the standard has it, with numbers that do not overflow.
+    fn reference(due: &mut i128, now: i128) -> bool {
+        let each = i128::from(Pace::EACH);
+        let allowed = *due - now < each * i128::from(A_SECOND);
+        if allowed {
+            *due = (*due).max(now) + each;
+        }
+        allowed
+    }
+
+    #[test]
+    fn pace_is_that_of_the_algorithm_at_any_rate() {
+        for apart_ns in [0, 1, 999, 10_000, 999_999, 1_000_000, 1_000_001, 7_000_000] {
+            let (pace, mut due) = (Pace::default(), 0);
+            for n in 0..5 * A_SECOND {
+                let now = n * apart_ns;
+                let allowed = pace.allows(pace.since + Duration::from_nanos(now));
+                assert_eq!(
+                    allowed,
+                    reference(&mut due, now.into()),
+                    "{n} at {apart_ns}"
+                );
+            }
+        }
     }
 
     #[test]
