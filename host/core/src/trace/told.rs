@@ -6,8 +6,8 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
-/// Bytes of all texts that guests tell for one record. 16 KiB: a dozen attributes for each of a few
-/// dozen spans. Further ones are counted.
+/// Bytes of all that guests tell for one record. 16 KiB: a dozen attributes for each of a dozen
+/// spans. Further ones are counted.
 const MAX_TOLD_BYTES: usize = 16 << 10;
 
 /// What a guest says of one span.

@@ -12,7 +12,8 @@ const SERVICE: &str = "hms";
 /// Records or lines of the log that wait, those of one request to the collector, how long the first
 /// of them waits, and how long the collector may take: with the defaults of the specification but
 /// for the queue, which is longer, because both come in bursts. 4,096 records of 4 KiB are 16 MiB,
-/// and so are as many lines of that length.
+/// and so are as many lines of that length. Where guests tell of their own spans a record may have
+/// 20 KiB more.
 const QUEUE: usize = 4096;
 const BATCH: usize = 512;
 const RECORDS_DELAY: Duration = Duration::from_secs(5);

@@ -132,7 +132,7 @@ fn keep(told: &mut Told, granted: &WindowGrants, span: &Span, key: &str, value: 
     let may_be = key.len() <= MAX_KEY && !key.starts_with(HOSTS_OWN);
     let kept = value
         .filter(|_| may_be)
-        .filter(|value| span.takes(key.len() + value::bytes(value)));
+        .filter(|value| span.takes(value::bytes(key, value)));
     match kept {
         Some(value) => {
             let key = mask::masked(granted, key).into();
@@ -193,7 +193,11 @@ mod tests {
 
     fn told_of(attributes: Vec<KeyValue>) -> Told {
         let log = Arc::new(SpanLog::new(Start::new(true)));
-        let span = Spans::of(log).begin(hms_core::trace::SpanKind::Own);
+        told_in(&log, attributes)
+    }
+
+    fn told_in(log: &Arc<SpanLog>, attributes: Vec<KeyValue>) -> Told {
+        let span = Spans::of(log.clone()).begin(hms_core::trace::SpanKind::Own);
         told(&WindowGrants::default(), &span, &data(attributes))
     }
 
@@ -223,6 +227,14 @@ mod tests {
         let long = "x".repeat(1000);
         let told = told_of(vec![attribute("a", &long); MAX_ATTRIBUTES]);
         assert!((15..=17).contains(&told.attributes.len()), "{told:?}");
+    }
+
+    #[test]
+    fn empty_attributes_of_all_spans_of_a_request_are_bounded() {
+        let log = Arc::new(SpanLog::new(Start::new(true)));
+        let each = |_| told_in(&log, vec![attribute("", "\"\""); MAX_ATTRIBUTES]);
+        let kept = (0..64).map(each).map(|told| told.attributes.len());
+        assert!(kept.sum::<usize>() < 300);
     }
 
     #[test]

@@ -47,12 +47,17 @@ pub(super) fn short(granted: &WindowGrants, text: &str) -> String {
     masked
 }
 
-/// Bytes of a value.
-pub(super) fn bytes(value: &Attribute) -> usize {
-    match value {
+/// Bytes that an attribute takes beside its texts: its place, and what the allocator adds to them.
+/// Without it empty attributes would cost nothing, and a record could have thousands.
+const PLACE: usize = 64;
+
+/// Bytes that a record needs for an attribute.
+pub(super) fn bytes(key: &str, value: &Attribute) -> usize {
+    let text = match value {
         Attribute::Text(text) => text.len(),
-        Attribute::Int(_) | Attribute::Double(_) | Attribute::Bool(_) => size_of::<u64>(),
-    }
+        Attribute::Int(_) | Attribute::Double(_) | Attribute::Bool(_) => 0,
+    };
+    PLACE + key.len() + text
 }
 
 /// A value as words of a line of the log, which masks secrets itself.
