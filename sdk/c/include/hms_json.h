@@ -20,6 +20,13 @@ const char *hms_json_text(yyjson_mut_doc *doc, size_t *length);
 /* A value of the store. */
 hms_outcome hms_get_json(const char *part, const char *key, yyjson_val **value);
 hms_outcome hms_set_json(const char *part, const char *key, yyjson_mut_doc *doc);
+/* The values at the keys of a page, as an array; those that are gone meanwhile are left out. NULL:
+ * the store failed. */
+yyjson_mut_val *hms_json_values(yyjson_mut_doc *doc, const char *part, const hms_page *page);
+/* Answers with a page of values, by hms_list(): {"NAME": [...], "next": CURSOR}, or with the
+ * problem of the store. */
+void hms_json_page(hms_response *response, const char *name, const char *part, const char *cursor,
+                   size_t limit);
 /* The value of a key, which was read by another function. */
 hms_outcome hms_parsed(const char *key, const void *text, size_t length, yyjson_val **value);
 

@@ -245,11 +245,7 @@ int hms_answer_status(const hms_answer *answer) {
 }
 
 const char *hms_answer_header(const hms_answer *answer, const char *name) {
-    window_string_t asked = text_of(name);
-    wasi_http_types_list_field_value_t values;
-    wasi_http_types_method_fields_get(wasi_http_types_borrow_fields(answer->headers), &asked,
-                                      &values);
-    return values.len == 0 ? NULL : hms_sdk_copied(values.ptr[0].ptr, values.ptr[0].len);
+    return hms_sdk_header(answer->headers, name);
 }
 
 hms_outcome hms_answer_read(hms_answer *answer, void *buffer, size_t size, size_t *length) {

@@ -66,6 +66,8 @@ char *hms_sdk_decoded(const char *text, size_t length, bool plus);
 /* Reads as hms_read() does, from any stream. `ended` is its own. */
 hms_outcome hms_sdk_read(wasi_io_streams_own_input_stream_t stream, bool *ended, void *buffer,
                          size_t size, size_t *length);
+/* The first value of a header, or NULL. */
+const char *hms_sdk_header(wasi_http_types_own_fields_t fields, const char *name);
 /* Adds a header to those that are sent; false if the host refuses it. */
 bool hms_sdk_append(wasi_http_types_own_fields_t fields, const char *name, const char *value);
 /* Writes all of it, and waits until it is taken. */

@@ -55,6 +55,36 @@ hms_outcome hms_parsed(const char *key, const void *text, size_t length, yyjson_
     return HMS_OK;
 }
 
+yyjson_mut_val *hms_json_values(yyjson_mut_doc *doc, const char *part, const hms_page *page) {
+    if (page->count == 0) return yyjson_mut_arr(doc);
+    hms_entry *found = hms_sdk_room(NULL, page->count * sizeof *found);
+    if (hms_get_many(part, page->keys, page->count, found) != HMS_OK) return NULL;
+    yyjson_mut_val *values = yyjson_mut_arr(doc);
+    for (size_t i = 0; i < page->count; i++) {
+        if (found[i].value == NULL) continue;
+        yyjson_mut_arr_append(values, yyjson_mut_rawn(doc, found[i].value, found[i].length));
+    }
+    return values;
+}
+
+void hms_json_page(hms_response *response, const char *name, const char *part, const char *cursor,
+                   size_t limit) {
+    yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
+    yyjson_mut_val *root = yyjson_mut_obj(doc);
+    yyjson_mut_doc_set_root(doc, root);
+    hms_page page;
+    yyjson_mut_val *values = NULL;
+    if (hms_list(part, cursor, limit, &page) == HMS_OK) values = hms_json_values(doc, part, &page);
+    if (values == NULL) {
+        hms_store_problem(response);
+        return;
+    }
+    yyjson_mut_obj_add_val(doc, root, name, values);
+    if (page.next == NULL) yyjson_mut_obj_add_null(doc, root, "next");
+    else yyjson_mut_obj_add_str(doc, root, "next", page.next);
+    hms_json_doc(response, 200, doc);
+}
+
 hms_outcome hms_set_json(const char *part, const char *key, yyjson_mut_doc *doc) {
     size_t length;
     const char *text = hms_json_text(doc, &length);

@@ -74,12 +74,15 @@ const char *hms_public_path(const hms_request *request, const char *path) {
     return hms_format("%s%s", prefix == NULL ? "" : prefix, path);
 }
 
-const char *hms_header(const hms_request *request, const char *name) {
+const char *hms_sdk_header(wasi_http_types_own_fields_t fields, const char *name) {
     window_string_t asked = text_of(name);
     wasi_http_types_list_field_value_t values;
-    wasi_http_types_method_fields_get(wasi_http_types_borrow_fields(request->headers), &asked,
-                                      &values);
+    wasi_http_types_method_fields_get(wasi_http_types_borrow_fields(fields), &asked, &values);
     return values.len == 0 ? NULL : hms_sdk_copied(values.ptr[0].ptr, values.ptr[0].len);
+}
+
+const char *hms_header(const hms_request *request, const char *name) {
+    return hms_sdk_header(request->headers, name);
 }
 
 const char *hms_body(const hms_request *request, size_t *length) {

@@ -55,25 +55,8 @@ static void list(asked *asked, hms_response *response) {
     int64_t limit = PAGE;
     if (!hms_param_number(asked->request, response, "limit", &limit)) return;
     limit = limit < 1 ? 1 : limit > PAGE_MAX ? PAGE_MAX : limit;
-    hms_page page;
-    hms_entry found[PAGE_MAX];
-    if (hms_list(asked->part, hms_param(asked->request, "cursor"), (size_t)limit, &page) !=
-            HMS_OK ||
-        hms_get_many(asked->part, page.keys, page.count, found) != HMS_OK) {
-        hms_store_problem(response);
-        return;
-    }
-    yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
-    yyjson_mut_val *root = yyjson_mut_obj(doc);
-    yyjson_mut_doc_set_root(doc, root);
-    yyjson_mut_val *notes = yyjson_mut_obj_add_arr(doc, root, "notes");
-    for (size_t i = 0; i < page.count; i++) {
-        if (found[i].value == NULL) continue;
-        yyjson_mut_arr_append(notes, yyjson_mut_rawn(doc, found[i].value, found[i].length));
-    }
-    if (page.next == NULL) yyjson_mut_obj_add_null(doc, root, "next");
-    else yyjson_mut_obj_add_str(doc, root, "next", page.next);
-    hms_json_doc(response, 200, doc);
+    const char *cursor = hms_param(asked->request, "cursor");
+    hms_json_page(response, "notes", asked->part, cursor, (size_t)limit);
 }
 
 static void show(asked *asked, hms_response *response) {

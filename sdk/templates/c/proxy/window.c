@@ -60,21 +60,18 @@ static bool ask(const char *currency, hms_response *response, double *rate) {
 }
 
 static void list(hms_response *response) {
-    hms_page page;
-    hms_entry found[MOST];
-    if (hms_list("rates", NULL, MOST, &page) != HMS_OK ||
-        hms_get_many("rates", page.keys, page.count, found) != HMS_OK) {
-        hms_store_problem(response);
-        return;
-    }
     yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
     yyjson_mut_val *root = yyjson_mut_obj(doc);
     yyjson_mut_doc_set_root(doc, root);
-    yyjson_mut_val *rates = yyjson_mut_obj_add_arr(doc, root, "rates");
-    for (size_t i = 0; i < page.count; i++) {
-        if (found[i].value == NULL) continue;
-        yyjson_mut_arr_append(rates, yyjson_mut_rawn(doc, found[i].value, found[i].length));
+    hms_page page;
+    yyjson_mut_val *rates = NULL;
+    if (hms_list("rates", NULL, MOST, &page) == HMS_OK)
+        rates = hms_json_values(doc, "rates", &page);
+    if (rates == NULL) {
+        hms_store_problem(response);
+        return;
     }
+    yyjson_mut_obj_add_val(doc, root, "rates", rates);
     hms_json_doc(response, 200, doc);
 }
 

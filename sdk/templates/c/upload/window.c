@@ -1,5 +1,5 @@
-/* The window {{name}}: files of any size, which are never in memory as a whole, and which their owner
- * alone sees.
+/* The window {{name}}: files of any size, which are never in memory as a whole, and which their
+ * owner alone sees.
  *
  *     POST /{{name}}        the bytes  ->  201 {"id", "bytes", "media_type"}
  *     GET  /{{name}}        {"files": [...], "next"}     ?cursor=, the oldest first
@@ -79,27 +79,6 @@ static void take(const hms_request *request, hms_response *response, const char 
     hms_json_doc(response, 201, doc);
 }
 
-static void list(const hms_request *request, hms_response *response, const char *files) {
-    hms_page page;
-    hms_entry found[PAGE];
-    if (hms_list(files, hms_param(request, "cursor"), PAGE, &page) != HMS_OK ||
-        hms_get_many(files, page.keys, page.count, found) != HMS_OK) {
-        hms_store_problem(response);
-        return;
-    }
-    yyjson_mut_doc *doc = yyjson_mut_doc_new(NULL);
-    yyjson_mut_val *root = yyjson_mut_obj(doc);
-    yyjson_mut_doc_set_root(doc, root);
-    yyjson_mut_val *all = yyjson_mut_obj_add_arr(doc, root, "files");
-    for (size_t i = 0; i < page.count; i++) {
-        if (found[i].value == NULL) continue;
-        yyjson_mut_arr_append(all, yyjson_mut_rawn(doc, found[i].value, found[i].length));
-    }
-    if (page.next == NULL) yyjson_mut_obj_add_null(doc, root, "next");
-    else yyjson_mut_obj_add_str(doc, root, "next", page.next);
-    hms_json_doc(response, 200, doc);
-}
-
 static void give(const hms_request *request, hms_response *response, const char *files,
                  const char *id) {
     yyjson_val *file;
@@ -138,7 +117,8 @@ void hms_handle(const hms_request *request, hms_response *response) {
     if (!all && !hms_at(request, "/{{name}}/*")) hms_not_found(response);
     else if (files == NULL) hms_unauthorized(response);
     else if (all && strcmp(method, "POST") == 0) take(request, response, files);
-    else if (all && is_get) list(request, response, files);
+    else if (all && is_get)
+        hms_json_page(response, "files", files, hms_param(request, "cursor"), PAGE);
     else if (all) hms_method_not_allowed(response, "GET, HEAD, POST");
     else if (!is_get) hms_method_not_allowed(response, "GET, HEAD");
     else give(request, response, files, hms_segment(request, 1));
