@@ -1,6 +1,7 @@
 //! What is said of events: whose a window receives, which of them leave, when it is asked.
 
-use super::{Ability, Atom, and};
+use super::words::and;
+use super::{Ability, Atom};
 use crate::WindowGrants;
 use crate::subscription::{DeliverTo, Filter, Subscription};
 use std::path::Path;
