@@ -36,8 +36,8 @@ impl Sink {
 
 /// Requests one after the other, each with its length in its head.
 async fn take(mut stream: TcpStream, counted: Arc<AtomicU64>) {
-    // Large: a batch is several hundred KiB, and what the sink takes of the processors is missing to
-    // the host.
+    // Large: a batch is several hundred KiB, and what the sink takes of the processors is missing
+    // to the host.
     let mut bytes = Vec::with_capacity(256 << 10);
     while stream.read_buf(&mut bytes).await.is_ok_and(|read| read > 0) {
         let Some(end) = bytes.windows(4).position(|it| it == b"\r\n\r\n") else {

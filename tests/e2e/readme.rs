@@ -72,8 +72,8 @@ fn type_in(shell: &mut Shell, command: &str) {
     }
 }
 
-/// The commands of a README, to `hms test`: indented lines, of which a backslash joins two. `hms up`
-/// is without its comment, those of others are left.
+/// The commands of a README, to `hms test`: indented lines, of which a backslash joins two. `hms
+/// up` is without its comment, those of others are left.
 fn commands(readme: &str) -> Vec<String> {
     let lines = readme.lines().filter_map(|line| line.strip_prefix("    "));
     let lines = lines.take_while(|line| !line.starts_with("hms test"));

@@ -134,7 +134,8 @@ fn remind(tx: &mut Transaction<'_>, records: &Records, id: &str) -> Result<(), T
     }
 }
 
-/// The renewal as `change` has made it; none if there is none, or `change` says that it did nothing.
+/// The renewal as `change` has made it; none if there is none, or `change` says that it did
+/// nothing.
 fn change(
     tx: &mut Transaction<'_>,
     records: &Records,

@@ -21,8 +21,8 @@ impl std::fmt::Debug for dyn EmitGuard {
 
 /// Asked by whoever removes windows.
 pub trait Outboxes: Send + Sync {
-    /// Which events of `window` other windows have not got yet, as a sentence; none if they have all
-    /// of them.
+    /// Which events of `window` other windows have not got yet, as a sentence; none if they have
+    /// all of them.
     fn undelivered<'a>(&'a self, window: &'a str) -> BoxFuture<'a, Option<String>>;
 
     /// The store of `window` is deleted, and with it all its events.

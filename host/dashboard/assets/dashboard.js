@@ -291,7 +291,8 @@
     lines.scrollTop = text.scrollTop;
   }
 
-  // Asks what is wrong with the text as it is now. What was asked before is of no interest any more.
+  // Asks what is wrong with the text as it is now. What was asked before is of no interest any
+  // more.
   async function check(form) {
     const state = find("[data-checked]", form);
     form.asked?.abort();

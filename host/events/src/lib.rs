@@ -8,8 +8,8 @@
 //!
 //! [`logs`] knows how all logs stand without opening their stores, [`state`] gathers what is
 //! written, and [`records`] is what it is. [`schedules`] emits events at certain times, and
-//! [`upkeep`] is what is seen to beside deliveries. [`Events`] puts it all together; [`operate`] has
-//! the verbs of operators, and [`gate`] what windows ask.
+//! [`upkeep`] is what is seen to beside deliveries. [`Events`] puts it all together; [`operate`]
+//! has the verbs of operators, and [`gate`] what windows ask.
 
 // The documentation is for whoever carries on, and built with its private items.
 #![allow(rustdoc::private_intra_doc_links)]

@@ -25,8 +25,8 @@ impl Gateway {
         self.routes.status()
     }
 
-    /// Follows the manifests in these folders as well: see [`hms_manifest::ManifestSet::follow_also`].
-    /// Blocks on the file system.
+    /// Follows the manifests in these folders as well: see
+    /// [`hms_manifest::ManifestSet::follow_also`]. Blocks on the file system.
     pub fn follow_also(&self, dirs: Vec<PathBuf>) {
         self.routes.manifests().follow_also(dirs);
     }

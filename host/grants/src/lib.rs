@@ -4,8 +4,8 @@
 //! ([`outbound`]), the windows it may ask, its configuration and environment, and which
 //! [`secret`]s it has. [`live`] is what holds now, shared by all that enforce it, so that an edit
 //! of the file is in effect at once: `folder` watches the files, and `values` reads the secrets.
-//! [`ability`] says what a release can do by it, and when that grows. [`suggest`] says what to write
-//! where a call was refused, and [`mask`] keeps the values of secrets out of logs.
+//! [`ability`] says what a release can do by it, and when that grows. [`suggest`] says what to
+//! write where a call was refused, and [`mask`] keeps the values of secrets out of logs.
 
 pub mod ability;
 mod file;

@@ -16,8 +16,8 @@ const MAX_ENTRY: usize = 2 << 10;
 /// The entry of `outbound` that allows a call of `uri`, which is absolute, by `method`, as one line
 /// of YAML: `{to: "https://a.example", methods: ["POST"], paths: ["/v1"]}`. A file with it can be
 /// read, and it allows no other method, origin or path. Where the host of `uri` is an address of
-/// this machine or of a network around it, it has that as `private: ["10.1.0.7/32"]`, too. No secret
-/// of `granted` is in it. The SDKs say of a refused call the same entry in the same form.
+/// this machine or of a network around it, it has that as `private: ["10.1.0.7/32"]`, too. No
+/// secret of `granted` is in it. The SDKs say of a refused call the same entry in the same form.
 ///
 /// # Errors
 /// Why no entry can be written for this call alone.

@@ -15,9 +15,9 @@ const FOR_SERVICES: u64 = 8;
 /// party.
 const FOR_CALLS: u64 = 4;
 
-/// And that of connections to services, those included that are idle: half as many as calls may be in
-/// flight beside those. A connection that is closed costs its next call a handshake, a descriptor
-/// that is missing costs somebody else a request.
+/// And that of connections to services, those included that are idle: half as many as calls may be
+/// in flight beside those. A connection that is closed costs its next call a handshake, a
+/// descriptor that is missing costs somebody else a request.
 const FOR_IDLE_CALLS: u64 = 2 * FOR_CALLS;
 
 /// Calls at once where the system names no limit.

@@ -5,9 +5,9 @@
 //! files holds. Of a folder of them, `folder` reads the files -> `files` keeps what each asks for
 //! (`entry`) and what of it is live: a bad file keeps its last good manifest, `last_good` over a
 //! restart too, and of those that claim the same `settle` has one serve -> `set` holds it all
-//! together, `also` adds the folders of authors' projects, `watch` has it look again whenever a file has changed, and `edit` changes files for
-//! the admin API. What must hold for every kind is in `conformance`, as tests that are generic over
-//! it.
+//! together, `also` adds the folders of authors' projects, `watch` has it look again whenever a
+//! file has changed, and `edit` changes files for the admin API. What must hold for every kind is
+//! in `conformance`, as tests that are generic over it.
 
 mod also;
 #[cfg(any(test, feature = "conformance"))]

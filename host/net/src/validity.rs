@@ -1,5 +1,5 @@
-//! Until when a certificate is valid, for a metric. rustls checks that of others and says nothing of
-//! one's own, and a whole X.509 parser is much for two times.
+//! Until when a certificate is valid, for a metric. rustls checks that of others and says nothing
+//! of one's own, and a whole X.509 parser is much for two times.
 
 use time::{Date, Month, OffsetDateTime, PrimitiveDateTime, Time};
 

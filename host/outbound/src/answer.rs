@@ -1,6 +1,6 @@
-//! The body of an answer on its way to the guest: bounded in size and time. What its call holds, its
-//! connection too, it holds until here is the end, and no longer than its deadline, also where the
-//! guest neither reads nor drops it.
+//! The body of an answer on its way to the guest: bounded in size and time. What its call holds,
+//! its connection too, it holds until here is the end, and no longer than its deadline, also where
+//! the guest neither reads nor drops it.
 
 use crate::call::Held;
 use crate::error::broken;

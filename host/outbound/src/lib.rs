@@ -5,8 +5,8 @@
 //! (`inject`), its permits are taken, and it is sent by the client that belongs to the
 //! grant (`client`), once more where that cannot do a thing twice (`tries`). `upload` and `answer`
 //! hold the bodies to their bounds; `window` is what is kept of a window between its calls, with an
-//! `entry` for each grant and its `certificates`, and `error` says why a call failed. `record` writes the line of each call and counts it, by
-//! [`metrics`].
+//! `entry` for each grant and its `certificates`, and `error` says why a call failed. `record`
+//! writes the line of each call and counts it, by [`metrics`].
 //!
 //! The runtime asks by the trait [`Outgoing`]. It has counted the calls of the request by then.
 

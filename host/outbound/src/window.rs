@@ -66,8 +66,8 @@ impl Windows {
         }
     }
 
-    /// Where all windows together have as many connections as they may, the idle ones are closed, of
-    /// whatever window.
+    /// Where all windows together have as many connections as they may, the idle ones are closed,
+    /// of whatever window.
     pub(crate) fn make_room(&self) {
         if !self.of_all.are_full() {
             return;
@@ -123,9 +123,9 @@ impl Window {
         health
     }
 
-    /// From now on it may have `most` connections. Where it has as many, the idle ones end with their
-    /// clients, which are made anew; those in use go on. Those of a client that waits for the head
-    /// of an answer are kept as long.
+    /// From now on it may have `most` connections. Where it has as many, the idle ones end with
+    /// their clients, which are made anew; those in use go on. Those of a client that waits for the
+    /// head of an answer are kept as long.
     pub(crate) fn make_room(&self, most: usize) {
         self.connections.set_most(most);
         if self.connections.are_full() {

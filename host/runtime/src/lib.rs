@@ -11,11 +11,11 @@
 //! - [`cpu_share`] divides processor time; [`placement`] decides between a lane and the
 //!   [`slow_pool`].
 //! - [`in_flight_set`] holds an instance's requests, each an [`in_flight`], which measures the time
-//!   spent waiting for the client (`client_time`), and the spans that guests name ([`own_spans`]); [`waiters`] bounds the instances that wait for
-//!   slow clients.
+//!   spent waiting for the client (`client_time`), and the spans that guests name ([`own_spans`]);
+//!   [`waiters`] bounds the instances that wait for slow clients.
 //! - [`error`] is why an instance failed, which [`failure`] reads from wasmtime's errors and
-//!   [`failures`] counts and [`trap`] tells authors; [`log`] keeps what instances write, without the secrets that
-//!   [`mask`](hms_grants::mask) knows.
+//!   [`failures`] counts and [`trap`] tells authors; [`log`] keeps what instances write, without
+//!   the secrets that [`mask`](hms_grants::mask) knows.
 //! - [`interfaces`] is what a guest may import beside WASI's own: its store, its configuration.
 //! - [`host_memory`] is what the host keeps for an instance; [`http_types`] declares it for
 //!   wasmtime's own types.

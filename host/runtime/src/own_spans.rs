@@ -1,5 +1,5 @@
-//! The spans of a guest's own at one instance: those that it ends by a number, and those to which it
-//! gives ids of its own.
+//! The spans of a guest's own at one instance: those that it ends by a number, and those to which
+//! it gives ids of its own.
 
 use super::in_flight::InFlight;
 use hms_core::trace::{MAX_SPANS, Span, SpanKind, Spans};

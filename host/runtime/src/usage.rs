@@ -21,7 +21,8 @@ impl Usage {
         self.memory_peak.fetch_max(memory_bytes as u64, Relaxed);
     }
 
-    /// CPU time. Sampled each millisecond, as the limit is: one request says little, many are right.
+    /// CPU time. Sampled each millisecond, as the limit is: one request says little, many are
+    /// right.
     pub fn cpu(&self) -> Duration {
         let tick = u64::try_from(EPOCH_TICK.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(self.ticks.load(Relaxed).saturating_mul(tick))

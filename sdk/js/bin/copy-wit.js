@@ -1,5 +1,5 @@
-// Copies the WIT of the repository into the package: npm packs no links. With --remove it goes again:
-// a copy that is there is used, and would grow old.
+// Copies the WIT of the repository into the package: npm packs no links. With --remove it goes
+// again: a copy that is there is used, and would grow old.
 import { cpSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 

@@ -6,8 +6,8 @@ export interface Window {
 }
 
 /**
- * A window of a function from a request to a response, or of an object with `fetch`. What it throws is
- * an answer: a `Problem` as it says, and anything else 500, with the stack in the window's log.
+ * A window of a function from a request to a response, or of an object with `fetch`. What it throws
+ * is an answer: a `Problem` as it says, and anything else 500, with the stack in the window's log.
  */
 export function window(
   handler: ((request: WindowRequest) => Response | Promise<Response>) | Window,
@@ -17,9 +17,9 @@ export function window(
 export type Next = (request: WindowRequest) => Promise<Response>;
 
 /**
- * A middleware: a window that stands between a route and its upstream. It answers by `next(request)`, or
- * itself. Bodies stream through; a request whose body was read cannot be forwarded. Each request needs
- * an instance of its own: do not set `--reuse`.
+ * A middleware: a window that stands between a route and its upstream. It answers by
+ * `next(request)`, or itself. Bodies stream through; a request whose body was read cannot be
+ * forwarded. Each request needs an instance of its own: do not set `--reuse`.
  */
 export function middleware(
   handler: (request: WindowRequest, next: Next) => Response | Promise<Response>,
@@ -30,8 +30,8 @@ export type SiteFiles = ReadonlyMap<string, unknown>;
 
 /**
  * Answers with the files of a site: `export default window(site(files))`. `/` is `index.html`,
- * `/guide/` is `guide/index.html`, and `404.html` is what else is answered. Files are compressed when
- * the window is built; there are entity tags, ranges and a strict Content-Security-Policy.
+ * `/guide/` is `guide/index.html`, and `404.html` is what else is answered. Files are compressed
+ * when the window is built; there are entity tags, ranges and a strict Content-Security-Policy.
  */
 export function site(files: SiteFiles, options?: {
   /** Navigations to paths that are not there get `index.html`, whose script knows what to show. */
@@ -136,9 +136,10 @@ export class WindowRequest extends Request {
   /** The host that the client has asked, and its port. */
   readonly authority: string | null;
   /**
-   * Holds the conditions of the request (`If-Match`, `If-None-Match`) against the version of what is there
-   * now, as in `entityTag(version)`, or undefined for nothing. True in a GET: answer 304, the client has
-   * it. Throws 412 where a condition fails. For a change, call it in `update` or in a transaction.
+   * Holds the conditions of the request (`If-Match`, `If-None-Match`) against the version of what
+   * is there now, as in `entityTag(version)`, or undefined for nothing. True in a GET: answer 304,
+   * the client has it. Throws 412 where a condition fails. For a change, call it in `update` or in
+   * a transaction.
    */
   notModified(version: string | number | undefined): boolean;
   /** The caller, as verified by the gateway; 401 if the request has none. */
@@ -146,8 +147,9 @@ export class WindowRequest extends Request {
   /** The body as JSON, up to 1 MiB (413); 400 if it is none. */
   json(): Promise<any>;
   /**
-   * The event of this delivery; 403 if a client has sent it. Answer with 2xx when it is done. 408, 409,
-   * 425, 429 and 5xx are tried again, any other 4xx, such as `Problem.reject`, parks the event.
+   * The event of this delivery; 403 if a client has sent it. Answer with 2xx when it is done. 408,
+   * 409, 425, 429 and 5xx are tried again, any other 4xx, such as `Problem.reject`, parks the
+   * event.
    */
   event(): Promise<ReceivedEvent>;
 }
@@ -163,8 +165,8 @@ export interface Caller {
 }
 
 /**
- * A refusal or a failure, sent to the client as `application/problem+json`. Throw it. Clients depend on
- * the code, so never change one; `detail` is a sentence for people.
+ * A refusal or a failure, sent to the client as `application/problem+json`. Throw it. Clients
+ * depend on the code, so never change one; `detail` is a sentence for people.
  */
 export class Problem extends Error {
   constructor(status: number, code: string, detail: string, headers?: HeadersInit);
@@ -202,8 +204,9 @@ export interface Page {
 }
 
 /**
- * A named part of this window's store, of any name up to 512 bytes. No other window reaches it. Values
- * are JSON, up to 4 MiB; a key is any text of 1 byte to 1 KiB. A write is on disk when it returns.
+ * A named part of this window's store, of any name up to 512 bytes. No other window reaches it.
+ * Values are JSON, up to 4 MiB; a key is any text of 1 byte to 1 KiB. A write is on disk when it
+ * returns.
  */
 export class Store {
   constructor(name: string);
@@ -226,8 +229,8 @@ export class Store {
   /** Adds to the number at `key`, 0 if missing, and returns the sum: numbers up to 2^53. */
   increment(key: string, by?: number): number;
   /**
-   * Replaces the value at `key` with what `change` makes of it. If another instance was faster, it is
-   * called again with the newer value, so it must not have side effects.
+   * Replaces the value at `key` with what `change` makes of it. If another instance was faster, it
+   * is called again with the newer value, so it must not have side effects.
    */
   update<T = any>(key: string, change: (old: T | undefined) => T): T;
   /** Sets `key` to `value` if its value is `old` (undefined: there is none). Whether it did. */
@@ -240,17 +243,17 @@ export class StoreError extends Error {
 }
 
 /**
- * Runs `run` as a part of the work with this name, in the trace of the request: `hms requests` shows it
- * with its time, and it is exported. It ends with `run`, or with the promise that `run` returns, and has
- * failed if that throws. What the window asks its host for meanwhile is below it. The name says what is
- * done and not for whom. A component that uses it runs on no other host.
+ * Runs `run` as a part of the work with this name, in the trace of the request: `hms requests`
+ * shows it with its time, and it is exported. It ends with `run`, or with the promise that `run`
+ * returns, and has failed if that throws. What the window asks its host for meanwhile is below it.
+ * The name says what is done and not for whom. A component that uses it runs on no other host.
  */
 export function span<T>(name: string, run: () => T): T;
 
 /**
  * Runs `run`, and commits all that it has written and emitted, or nothing. If another instance has
- * changed meanwhile what it has read, it runs again, up to 64 times: it must not have side effects, and
- * is not async. What it throws ends the transaction, and nothing is written.
+ * changed meanwhile what it has read, it runs again, up to 64 times: it must not have side effects,
+ * and is not async. What it throws ends the transaction, and nothing is written.
  */
 export function transaction<T>(run: (tx: Transaction) => T): Committed<T>;
 
@@ -301,8 +304,8 @@ export interface EventOptions {
 }
 
 /**
- * Something that has happened, for whoever subscribes to it: a CloudEvent, which a transaction emits.
- * End the type with a version. Data are bytes as they are, or JSON, up to 64 KiB.
+ * Something that has happened, for whoever subscribes to it: a CloudEvent, which a transaction
+ * emits. End the type with a version. Data are bytes as they are, or JSON, up to 64 KiB.
  */
 export class Event {
   constructor(type: string, data?: unknown, options?: EventOptions);
@@ -353,8 +356,8 @@ export interface FetchInit {
 }
 
 /**
- * Sends a request to a service that the operator has granted in `windows/NAME.yaml`. Redirects are not
- * followed. A status such as 404 or 500 is an answer, not an error.
+ * Sends a request to a service that the operator has granted in `windows/NAME.yaml`. Redirects are
+ * not followed. A status such as 404 or 500 is an answer, not an error.
  */
 export function fetch(input: string | URL | Request, init?: FetchInit): Promise<Response>;
 

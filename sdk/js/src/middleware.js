@@ -15,8 +15,8 @@ export function middleware(handler) {
 }
 
 /**
- * Forwards the request and gives the answer. Bodies stream through. The instance waits for the answer's
- * head and does nothing meanwhile, so a body that was read cannot be sent on.
+ * Forwards the request and gives the answer. Bodies stream through. The instance waits for the
+ * answer's head and does nothing meanwhile, so a body that was read cannot be sent on.
  */
 async function next(request) {
   if (request.bodyUsed) throw new TypeError("a request whose body was read cannot be forwarded");

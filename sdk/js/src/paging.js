@@ -1,6 +1,6 @@
-// Listing keys a few at a time. The host chooses the size of its pages and hands out cursors that say
-// nothing to us; what a client asks for is smaller. So our cursor is the host's cursor of a page and
-// the last key taken from it.
+// Listing keys a few at a time. The host chooses the size of its pages and hands out cursors that
+// say nothing to us; what a client asks for is smaller. So our cursor is the host's cursor of a
+// page and the last key taken from it.
 import { decode, encode } from "./web/encoding.js";
 
 /** Up to `limit` keys after `cursor`, from pages that `fetch` gives: `{ keys, next }`. */

@@ -125,8 +125,8 @@ macro_rules! window {
     };
 }
 
-/// Says in a custom section what the component is written with: `hms inspect` shows it. In the crate of
-/// the window, since a linker takes from others only what is used.
+/// Says in a custom section what the component is written with: `hms inspect` shows it. In the
+/// crate of the window, since a linker takes from others only what is used.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __sdk_section {

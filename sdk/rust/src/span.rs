@@ -11,8 +11,8 @@ wasip3::wit_bindgen::generate!({
 /// Begins a part of the window's work, which ends when the [`Span`] is dropped.
 ///
 /// `hms requests` shows it with its time below `guest`, and it is exported with the trace. What the
-/// window asks its host for meanwhile, such as a write or a call, is below it, and so are spans that
-/// begin before it ends.
+/// window asks its host for meanwhile, such as a write or a call, is below it, and so are spans
+/// that begin before it ends.
 ///
 /// ```no_run
 /// # use hms_window::{FetchError, Request, fetch, span};
@@ -28,8 +28,8 @@ wasip3::wit_bindgen::generate!({
 ///
 /// The name says what is done and not for whom: it is exported. At most 256 bytes of it are kept. A
 /// request has at most 64 spans, those of the host included; further ones are counted. An instance
-/// that has several requests at work keeps none, because nobody can tell whose they are. Outside of a
-/// window, as in a unit test, a span does nothing.
+/// that has several requests at work keeps none, because nobody can tell whose they are. Outside of
+/// a window, as in a unit test, a span does nothing.
 pub fn span(name: &str) -> Span {
     Span {
         number: begin(name),

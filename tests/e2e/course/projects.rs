@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-/// Whether the tools of a language are there. Where they are not a walk is skipped, and fails in CI.
+/// Whether the tools of a language are there. Where they are not a walk is skipped, and fails in
+/// CI.
 pub(super) fn can_build(language: &str) -> bool {
     let sdk = root().join("sdk");
     let (tool, install) = match language {
@@ -30,8 +31,8 @@ pub(super) fn can_build(language: &str) -> bool {
     tool.exists()
 }
 
-/// Gives the projects in `folder` and right below what their builds would fetch: the versions of the
-/// guests' lock file, and what is installed for the SDKs.
+/// Gives the projects in `folder` and right below what their builds would fetch: the versions of
+/// the guests' lock file, and what is installed for the SDKs.
 pub(crate) fn furnish(folder: &Path) {
     let below = fs::read_dir(folder)
         .unwrap()

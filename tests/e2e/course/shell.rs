@@ -207,7 +207,8 @@ impl Shell {
             .push((format!("127.0.0.1:{port}"), format!("127.0.0.1:{open}")));
     }
 
-    /// Waits until the last host has shown these lines, one after the other. Gives all it has shown.
+    /// Waits until the last host has shown these lines, one after the other. Gives all it has
+    /// shown.
     pub(crate) fn until(&mut self, wanted: &[String]) -> Result<String, String> {
         let deadline = Instant::now() + LONGEST;
         loop {

@@ -2,8 +2,9 @@
 //!
 //! Here over a registry in this process, where the test plays the window that emits. The others are
 //! over whole hosts, by what [`office`] has: [`hosts`], [`crash`] and [`commits`] are about hosts
-//! that end, [`attempts`] about events that are not taken at once, [`releases`] about deploys meanwhile,
-//! [`sinks`] about services, [`timers`] about time, and [`forged`] about who else sends events.
+//! that end, [`attempts`] about events that are not taken at once, [`releases`] about deploys
+//! meanwhile, [`sinks`] about services, [`timers`] about time, and [`forged`] about who else sends
+//! events.
 
 mod attempts;
 mod commits;

@@ -1,8 +1,8 @@
-//! Windows in other languages behave as those in Rust: one suite of HTTP cases, `payments.json`, for
-//! the payments window in each.
+//! Windows in other languages behave as those in Rust: one suite of HTTP cases, `payments.json`,
+//! for the payments window in each.
 //!
-//! The tools of a language are installed by whoever has it. Without them its test is skipped, and says
-//! what to install; with `CI` set it fails.
+//! The tools of a language are installed by whoever has it. Without them its test is skipped, and
+//! says what to install; with `CI` set it fails.
 
 mod cases;
 mod templates;

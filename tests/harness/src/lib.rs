@@ -56,8 +56,8 @@ pub fn hms() -> PathBuf {
         .expect("run by cargo, or with HMS=path/to/hms")
 }
 
-/// Makes `path` a file of that `text`, at once: a host that follows its folder reads the text before
-/// or this one, and not a part, which would be another manifest or none.
+/// Makes `path` a file of that `text`, at once: a host that follows its folder reads the text
+/// before or this one, and not a part, which would be another manifest or none.
 pub fn replace_file(path: &Path, text: &str) {
     let being_written = path.with_extension("new");
     std::fs::write(&being_written, text).unwrap();

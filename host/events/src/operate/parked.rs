@@ -1,5 +1,5 @@
-//! Parked events: shown, tried again, dropped. Those of a subscription that is no longer in its file
-//! are only shown and dropped.
+//! Parked events: shown, tried again, dropped. Those of a subscription that is no longer in its
+//! file are only shown and dropped.
 
 use super::log::shown;
 use super::{EventsError, time};

@@ -1,6 +1,6 @@
 //! One subscription: what it has in hand, in memory. `task` reads the logs and starts deliveries,
-//! `load` begins where the state on disk says, `deliver` is one delivery, `settle` what comes of it,
-//! and `status` what operators see.
+//! `load` begins where the state on disk says, `deliver` is one delivery, `settle` what comes of
+//! it, and `status` what operators see.
 
 mod deliver;
 mod load;

@@ -228,7 +228,8 @@ fn buckets(now: &Look, before: &Look, window: &str) -> Vec<(f64, f64)> {
     buckets
 }
 
-/// As `histogram_quantile` of Prometheus: within its bucket, requests are taken to be spread evenly.
+/// As `histogram_quantile` of Prometheus: within its bucket, requests are taken to be spread
+/// evenly.
 fn quantile(buckets: &[(f64, f64)], share: f64) -> Option<f64> {
     let (_, all) = *buckets.last()?;
     if all <= 0.0 {

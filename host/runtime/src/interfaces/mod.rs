@@ -1,13 +1,13 @@
 //! What a window may import beside WASI's own command and HTTP interfaces.
 //!
-//! - [`keyvalue`] is the window's store as the guest sees it, and [`transactions`] are changes of it
-//!   together with events.
+//! - [`keyvalue`] is the window's store as the guest sees it, and [`transactions`] are changes of
+//!   it together with events.
 //! - [`settings`] is what a guest may read of its window's grants. [`config`] and [`secrets`]
 //!   answer from it, and so do Spin's variables; [`environment`] is the grants' `env`.
 //! - [`logging`] writes into the window's log.
 //! - [`spans`] are parts of the guest's own work, in the trace of its request.
-//! - [`otel`] are such parts and lines of the log by `wasi:otel`, where the operator has switched it
-//!   on.
+//! - [`otel`] are such parts and lines of the log by `wasi:otel`, where the operator has switched
+//!   it on.
 //! - [`spin`] is what Spin's components import: key-value stores and variables.
 //! - [`unknown`] links what no window is given as functions that end the request.
 

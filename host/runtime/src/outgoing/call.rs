@@ -23,8 +23,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use wasmtime_wasi_http::{Error, WasiBody};
 
-/// What a header field counts beside its name and value, as in HTTP/2 (RFC 9113 section 6.5.2): else
-/// any number of empty ones would have no size.
+/// What a header field counts beside its name and value, as in HTTP/2 (RFC 9113 section 6.5.2):
+/// else any number of empty ones would have no size.
 const FIELD_OVERHEAD: usize = 32;
 
 /// A call that a guest makes for one of its requests.

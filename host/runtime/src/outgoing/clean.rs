@@ -10,9 +10,9 @@ pub(super) fn shows_who(name: &HeaderName) -> bool {
     is_credential(name) || [header::COOKIE, header::PROXY_AUTHORIZATION].contains(name)
 }
 
-/// Drops what only the host may say, and what the client of the request in hand has shown of itself,
-/// `credentials`. A guest's own credentials for the service stay. What ends at a connection is for
-/// whoever has that.
+/// Drops what only the host may say, and what the client of the request in hand has shown of
+/// itself, `credentials`. A guest's own credentials for the service stay. What ends at a connection
+/// is for whoever has that.
 pub(super) fn request(headers: &mut HeaderMap, credentials: &[HeaderValue]) {
     clean_trailer_names(headers);
     headers.remove(header::HOST);

@@ -249,7 +249,8 @@ impl Exporter {
         exported.map(|_| LogQueue(self.lines.queue.clone()))
     }
 
-    /// Starts to send, on the runtime that it is called on: records, lines, and what `render` gives.
+    /// Starts to send, on the runtime that it is called on: records, lines, and what `render`
+    /// gives.
     pub fn start(&self, render: Render) {
         let sender = Arc::new(Sender::new(&self.settings));
         let mut tasks = self.tasks.lock();

@@ -11,9 +11,9 @@ use std::time::Instant;
 /// Records that are kept whatever came of them. 500: a few minutes of a quiet host, and 2 MiB.
 const LAST: usize = 500;
 
-/// Of ordinary requests and deliveries so many a second are kept, be it at once. 1,000: nobody reads
-/// more, and the records that a busy host does not keep stay in the processor's cache, from one
-/// request to the next.
+/// Of ordinary requests and deliveries so many a second are kept, be it at once. 1,000: nobody
+/// reads more, and the records that a busy host does not keep stay in the processor's cache, from
+/// one request to the next.
 const A_SECOND: u64 = 1000;
 
 /// Failed ones and slow ones that are kept beside those, of each kind. 100: the bad minute is still
@@ -121,8 +121,8 @@ impl Recent {
     }
 }
 
-/// Which ordinary records are kept: [`A_SECOND`], by the generic cell rate algorithm (ITU-T I.371). Of
-/// two that come at the same moment both may be kept.
+/// Which ordinary records are kept: [`A_SECOND`], by the generic cell rate algorithm (ITU-T I.371).
+/// Of two that come at the same moment both may be kept.
 #[derive(Debug)]
 struct Pace {
     since: Instant,

@@ -16,7 +16,8 @@ pub(crate) struct Compared {
 
 /// Compares what is to be deployed as release `number` with the live release, both with what the
 /// window is granted now. `trapped` are the imports of the live one, and of the new one, that no
-/// window is given. Interfaces are compared without their versions: a newer version of the same is no new need.
+/// window is given. Interfaces are compared without their versions: a newer version of the same is
+/// no new need.
 pub(crate) fn compared(
     live: &ReleaseRecord,
     number: u64,

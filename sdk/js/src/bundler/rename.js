@@ -1,8 +1,9 @@
 // Outgoing calls are those of `wasi:http` 0.2, and a middleware's next handler is that of 0.3. While a
-// component is made, componentize-qjs runs it with WASI of its own, whose streams are not those of an
-// interface that it does not have, and it has no stand-in for an async function. So the worlds call these
-// packages `hmsi:http` and `hmsi:io`, which it has nothing of, and the next handler is not async there.
-// Here they become what they are. The new names are as long as the old ones, so nothing else changes.
+// component is made, componentize-qjs runs it with WASI of its own, whose streams are not those of
+// an interface that it does not have, and it has no stand-in for an async function. So the worlds
+// call these packages `hmsi:http` and `hmsi:io`, which it has nothing of, and the next handler is
+// not async there. Here they become what they are. The new names are as long as the old ones, so
+// nothing else changes.
 
 /** How the type of `handle: func(request: …)` begins in a component, and the same of an async one. */
 const SYNC = Buffer.from([0x40, 1, 7, ...Buffer.from("request")]);

@@ -1,4 +1,5 @@
-// `import files from "site:./dist"`: the files of a folder in the component, compressed when it is built.
+// `import files from "site:./dist"`: the files of a folder in the component, compressed when it is
+// built.
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";

@@ -51,8 +51,8 @@ fn column(line: &str) -> Option<usize> {
     stops(line).into_iter().find(|stop| *stop > placeholder)
 }
 
-/// Where text begins after a gap, but for the indentation: places in bytes. None after a character of
-/// several bytes, whose width is not known.
+/// Where text begins after a gap, but for the indentation: places in bytes. None after a character
+/// of several bytes, whose width is not known.
 fn stops(line: &str) -> Vec<usize> {
     let ascii = line.bytes().take_while(u8::is_ascii).count();
     let bytes = line.as_bytes();

@@ -1,8 +1,8 @@
 //! The windows of an author: found below folders, and built by the tool of their language.
 //!
 //! `find` looks for folders with a `window.toml` (`file`) or a `Cargo.toml`; cargo says which
-//! packages are windows (`workspace`). [`Plan`] is all of that. Rust is built by `cargo`, everything
-//! else by its own `command`; `tools` says what to install.
+//! packages are windows (`workspace`). [`Plan`] is all of that. Rust is built by `cargo`,
+//! everything else by its own `command`; `tools` says what to install.
 
 mod cargo;
 mod command;

@@ -97,8 +97,8 @@ impl Author {
         }
     }
 
-    /// Builds and deploys once: all, or what a save needs. Gives whether all went well, and what was
-    /// saved meanwhile, which needs another round.
+    /// Builds and deploys once: all, or what a save needs. Gives whether all went well, and what
+    /// was saved meanwhile, which needs another round.
     async fn round(&self, known: &mut Known, save: Option<Save>) -> (bool, Option<Save>) {
         let Known {
             plan,

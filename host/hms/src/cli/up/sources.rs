@@ -55,8 +55,8 @@ impl Sources {
         sources
     }
 
-    /// Looks below `roots`, but not at `except`, from now on. What is there and was not looked at so
-    /// far is taken as it is.
+    /// Looks below `roots`, but not at `except`, from now on. What is there and was not looked at
+    /// so far is taken as it is.
     pub(super) async fn look_below(&mut self, mut roots: Vec<PathBuf>, except: Vec<PathBuf>) {
         roots.sort();
         roots.dedup_by(|below, above| below.starts_with(above));

@@ -1,5 +1,5 @@
-// The middleware {{name}}: it asks for a reason where something is deleted, keeps who changed what, and
-// adds a header to the answer. It stands in every route with `- wasm: {window: {{name}}}`.
+// The middleware {{name}}: it asks for a reason where something is deleted, keeps who changed what,
+// and adds a header to the answer. It stands in every route with `- wasm: {window: {{name}}}`.
 import { middleware, newId, Problem, Store } from "@hms-svc/window";
 
 export default middleware(async (request, next) => {

@@ -3,8 +3,8 @@
 //     GET /{{name}}              {"rates": […]}, those that it has asked for
 //     GET /{{name}}/{currency}   {"currency", "rate", "at"}
 //
-// Which service is said in windows/{{name}}.yaml, twice: as `rates-url`, which this code reads, and as
-// what the window may call.
+// Which service is said in windows/{{name}}.yaml, twice: as `rates-url`, which this code reads, and
+// as what the window may call.
 import { config, fetch, FetchError, Problem, Store, window } from "@hms-svc/window";
 
 /** How long a rate is good, in milliseconds. */

@@ -1,5 +1,5 @@
-// The window {{name}}: files of any size, which are never in memory as a whole, and which their owner
-// alone sees.
+// The window {{name}}: files of any size, which are never in memory as a whole, and which their
+// owner alone sees.
 //
 //     POST /{{name}}        the bytes  ->  201 {"id", "bytes", "mediaType"}
 //     GET  /{{name}}        {"files": […], "next"}       ?cursor=, the oldest first
