@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes, builds and tests a window of every template in C, from an empty folder:
+# Tests the windows of tests/, and makes, builds and tests one of
+# every template in C, from an empty folder:
 #
 #     sdk/c/check.sh [HMS]       HMS is the program, if it is not on the PATH
 #
@@ -7,6 +8,10 @@
 set -eu
 hms=$(command -v "${1:-hms}")
 hms=$(realpath "$hms")
+for window in "$(dirname "$0")"/tests/*/window.toml; do
+    echo "== $window"
+    "$hms" test "$(dirname "$window")"
+done
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 cd "$place"

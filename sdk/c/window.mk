@@ -22,14 +22,23 @@ endif
 $(OUT)/$(NAME).wasm: $(OUT)/$(NAME).core.wasm
 	$(JCO) new $< --wasi-reactor -o $@
 
-HMS_SOURCES := $(wildcard $(HMS_SDK)src/*.c) $(HMS_SDK)json/yyjson.c $(HMS_SDK)bindings/window.c
+# A window whose source includes hms_middleware.h is a middleware, which is WASI 0.3.
+HMS_KIND := $(if $(shell grep -ls 'hms_middleware\.h' $(SOURCES) *.h),middleware,serve)
+HMS_BINDINGS := $(HMS_SDK)bindings/window.c $(HMS_SDK)bindings/window_component_type.s
+ifeq ($(HMS_KIND),middleware)
+HMS_BINDINGS += $(HMS_SDK)bindings/middleware.c $(HMS_SDK)bindings/middleware_component_type.s
+else
+HMS_BINDINGS += $(HMS_SDK)bindings/served_component_type.s
+endif
+HMS_SHARED := $(filter-out %/serve.c %/middleware.c,$(wildcard $(HMS_SDK)src/*.c))
+HMS_SOURCES := $(HMS_SHARED) $(HMS_SDK)src/$(HMS_KIND).c $(HMS_SDK)json/yyjson.c $(HMS_BINDINGS)
 HMS_HEADERS := $(wildcard $(HMS_SDK)src/*.h $(HMS_SDK)include/*.h $(HMS_SDK)json/*.h $(HMS_SDK)bindings/*)
 
 $(OUT)/$(NAME).core.wasm: $(SOURCES) $(HMS_SOURCES) $(HMS_HEADERS)
 	@mkdir -p $(OUT)
 	$(ZIG) cc -target wasm32-wasi -mexec-model=reactor -std=c17 $(CFLAGS) \
 	    -I$(HMS_SDK)include -I$(HMS_SDK)json -I$(HMS_SDK)bindings -Wl,-z,stack-size=131072 -Wl,--initial-memory=1048576 \
-	    $(SOURCES) $(HMS_SOURCES) $(HMS_SDK)bindings/window_component_type.s -o $@
+	    $(SOURCES) $(HMS_SOURCES) -o $@
 
 ifdef SITE
 $(OUT)/site.c: $(shell find $(SITE))

@@ -181,8 +181,13 @@ extern void __wasm_import_hms_store_transactions_read(uint8_t *, size_t, uint8_t
 __attribute__((__import_module__("hms:store/transactions@0.1.0"), __import_name__("commit")))
 extern void __wasm_import_hms_store_transactions_commit(uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, uint8_t *, size_t, int32_t, uint8_t *, size_t, uint8_t *);
 
-// Exported Functions from `wasi:http/incoming-handler@0.2.0`
+// Imported Functions from `hms:telemetry/spans@0.1.0`
 
+__attribute__((__import_module__("hms:telemetry/spans@0.1.0"), __import_name__("begin")))
+extern int32_t __wasm_import_hms_telemetry_spans_begin(uint8_t *, size_t);
+
+__attribute__((__import_module__("hms:telemetry/spans@0.1.0"), __import_name__("end")))
+extern void __wasm_import_hms_telemetry_spans_end(int32_t, int32_t);
 
 // Canonical ABI intrinsics
 
@@ -4821,9 +4826,13 @@ bool hms_store_transactions_commit(hms_store_transactions_transaction_t *transac
   }
 }
 
-__attribute__((__export_name__("wasi:http/incoming-handler@0.2.0#handle")))
-void __wasm_export_exports_wasi_http_incoming_handler_handle(int32_t arg, int32_t arg0) {
-  exports_wasi_http_incoming_handler_handle((exports_wasi_http_incoming_handler_own_incoming_request_t) { arg }, (exports_wasi_http_incoming_handler_own_response_outparam_t) { arg0 });
+uint32_t hms_telemetry_spans_begin(window_string_t *name) {
+  int32_t ret = __wasm_import_hms_telemetry_spans_begin((uint8_t *) (*name).ptr, (*name).len);
+  return (uint32_t) (ret);
+}
+
+void hms_telemetry_spans_end(uint32_t part, bool failed) {
+  __wasm_import_hms_telemetry_spans_end((int32_t) (part), failed);
 }
 
 // Ensure that the *_component_type.o object is linked in

@@ -904,10 +904,6 @@ typedef struct {
   } val;
 } hms_store_transactions_result_committed_error_t;
 
-typedef wasi_http_types_own_incoming_request_t exports_wasi_http_incoming_handler_own_incoming_request_t;
-
-typedef wasi_http_types_own_response_outparam_t exports_wasi_http_incoming_handler_own_response_outparam_t;
-
 // Imported Functions from `wasi:io/error@0.2.0`
 extern void wasi_io_error_method_error_to_debug_string(wasi_io_error_borrow_error_t self, window_string_t *ret);
 
@@ -1091,8 +1087,17 @@ extern bool hms_store_transactions_read(hms_store_transactions_list_place_t *pla
 // Commits all of `transaction`, or nothing. It is on disk when this returns.
 extern bool hms_store_transactions_commit(hms_store_transactions_transaction_t *transaction, hms_store_transactions_committed_t *ret, hms_store_transactions_error_t *err);
 
-// Exported Functions from `wasi:http/incoming-handler@0.2.0`
-void exports_wasi_http_incoming_handler_handle(exports_wasi_http_incoming_handler_own_incoming_request_t request, exports_wasi_http_incoming_handler_own_response_outparam_t response_out);
+// Imported Functions from `hms:telemetry/spans@0.1.0`
+// A part begins, below the last one that has begun and not ended. Its number is for `end`; 0 where
+// it is not kept, as in an instance that has several requests at work.
+// 
+// The name is for people, such as `render` or `exchange rates`. It says what is done and not for
+// whom: it is exported. Of a name longer than 256 bytes the rest is cut off; revealed secrets in
+// it are masked.
+extern uint32_t hms_telemetry_spans_begin(window_string_t *name);
+// The part ends: `failed` or not. One that is not ended ends with its request. An unknown number,
+// and 0, are nothing.
+extern void hms_telemetry_spans_end(uint32_t part, bool failed);
 
 // Helper Functions
 

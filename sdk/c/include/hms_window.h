@@ -38,8 +38,8 @@ const char *hms_public_path(const hms_request *request, const char *path);
 const char *hms_query(const hms_request *request);
 /* A parameter of the query, decoded; NULL if there is none. */
 const char *hms_param(const hms_request *request, const char *name);
-/* A header, the first if there are several; NULL if there is none. No client can forge those that
- * begin with "x-hms-". */
+/* A header, the first if there are several; NULL if there is none. What is not UTF-8 is read as
+ * Latin-1. No client can forge those that begin with "x-hms-". */
 const char *hms_header(const hms_request *request, const char *name);
 /* The body, and its length in bytes. A zero byte follows it. */
 const char *hms_body(const hms_request *request, size_t *length);

@@ -63,15 +63,9 @@ static named names(const char *list, const char *etag, bool strong, bool changes
 
 /* All values of a field as one list; NULL if there is none. */
 static const char *list_of(const hms_request *request, const char *name) {
-    window_string_t asked = text_of(name);
-    wasi_http_types_list_field_value_t values;
-    wasi_http_types_method_fields_get(wasi_http_types_borrow_fields(request->headers), &asked,
-                                      &values);
-    const char *list = NULL;
-    for (size_t i = 0; i < values.len; i++) {
-        const char *one = hms_sdk_copied(values.ptr[i].ptr, values.ptr[i].len);
+    const char *list = NULL, *one;
+    for (size_t at = 0; (one = hms_sdk_value(request, name, &at)) != NULL;)
         list = list == NULL ? one : hms_format("%s,%s", list, one);
-    }
     return list;
 }
 

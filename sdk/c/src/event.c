@@ -58,18 +58,17 @@ static void add(hms_received *event, const char *name, const char *value) {
 
 /* Attributes in headers, data in the body. */
 static bool read_binary(const hms_request *request, hms_response *response, hms_received *event) {
-    wasi_http_types_list_tuple2_field_key_field_value_t fields;
-    wasi_http_types_method_fields_entries(wasi_http_types_borrow_fields(request->headers), &fields);
-    for (size_t i = 0; i < fields.len; i++) {
-        const window_string_t *name = &fields.ptr[i].f0;
-        const wasi_http_types_field_value_t *value = &fields.ptr[i].f1;
-        if (name->len < 3 || memcmp(name->ptr, "ce-", 3) != 0) continue;
-        char *text = hms_sdk_decoded((const char *)value->ptr, value->len, false);
+    size_t count;
+    const hms_sdk_field *fields = hms_sdk_fields(request, &count);
+    for (size_t i = 0; i < count; i++) {
+        const hms_sdk_field *field = &fields[i];
+        if (field->name_length < 3 || memcmp(field->name, "ce-", 3) != 0) continue;
+        char *text = hms_sdk_decoded(field->value, field->length, false);
         if (!hms_sdk_is_utf8(text, strlen(text))) {
             hms_bad_request(response, "an attribute of the event is not UTF-8");
             return false;
         }
-        add(event, hms_sdk_copied(name->ptr + 3, name->len - 3), text);
+        add(event, hms_sdk_copied(field->name + 3, field->name_length - 3), text);
     }
     event->data = request->body;
     event->length = request->length;

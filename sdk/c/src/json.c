@@ -3,12 +3,29 @@
 
 #include "internal.h"
 
+/* Whether a text of it has a zero character, behind which a text in C ends. */
+static bool has_zero(const char *json) {
+    for (json = strchr(json, '\\'); json != NULL; json = strchr(json + 2, '\\')) {
+        if (strncmp(json, "\\u0000", 6) == 0) return true;
+    }
+    return false;
+}
+
 yyjson_val *hms_body_json(const hms_request *request, hms_response *response) {
     yyjson_read_err error;
     yyjson_doc *doc = yyjson_read_opts(request->body, request->length, 0, NULL, &error);
+    if (error.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION) {
+        hms_problem(response, 413, "body-too-large",
+                    "the JSON of the body takes more memory than there is");
+        return NULL;
+    }
     if (doc == NULL) {
         hms_bad_request(response,
                         hms_format("the body is not JSON: %s at byte %zu", error.msg, error.pos));
+        return NULL;
+    }
+    if (has_zero(request->body)) {
+        hms_bad_request(response, "a text of the body has a zero character (\\u0000)");
         return NULL;
     }
     return yyjson_doc_get_root(doc);

@@ -101,6 +101,30 @@ bool hms_sdk_is_utf8(const char *bytes, size_t length) {
     return true;
 }
 
+void hms_sdk_make_utf8(char *text, size_t length) {
+    for (size_t at = 0; at < length;) {
+        size_t size = character_at(text + at, length - at);
+        if (size == 0) text[at++] = '?';
+        at += size;
+    }
+}
+
+char *hms_sdk_text(const void *bytes, size_t length) {
+    if (hms_sdk_is_utf8(bytes, length)) return hms_sdk_copied(bytes, length);
+    const unsigned char *from = bytes;
+    char *text = hms_sdk_room(NULL, 2 * length + 1), *end = text;
+    for (size_t i = 0; i < length; i++) {
+        if (from[i] < 0x80) {
+            *end++ = (char)from[i];
+        } else {
+            *end++ = (char)(0xC0 | from[i] >> 6);
+            *end++ = (char)(0x80 | (from[i] & 0x3F));
+        }
+    }
+    *end = 0;
+    return text;
+}
+
 hms_outcome hms_sdk_named(const char *part, const char *key) {
     if (!hms_sdk_is_utf8(part, strlen(part)) || !hms_sdk_is_utf8(key, strlen(key))) {
         return hms_sdk_failed("invalid", "a key and the name of a part are texts in UTF-8");
@@ -140,11 +164,7 @@ void hms_log(const char *format, ...) {
     char *line = printed(format, values);
     va_end(values);
     size_t length = strlen(line);
-    for (size_t at = 0; at < length;) {
-        size_t size = character_at(line + at, length - at);
-        if (size == 0) line[at++] = '?';
-        at += size;
-    }
+    hms_sdk_make_utf8(line, length);
     window_string_t context = text_of(""), message = {(uint8_t *)line, length};
     wasi_logging_logging_log(WASI_LOGGING_LOGGING_LEVEL_INFO, &context, &message);
     free(line);

@@ -1,8 +1,55 @@
 /* What a request says. */
 #include <errno.h>
 #include <inttypes.h>
+#include <strings.h>
 
 #include "internal.h"
+
+/* What the component is written with, for `hms inspect`. */
+#ifdef __wasm__
+__asm__(".section \".custom_section.hms-sdk\",\"\",@\n.ascii \"hms-window (C) 0.1.0\"\n.text\n");
+#endif
+
+__attribute__((weak)) const size_t hms_body_limit = HMS_BODY_LIMIT;
+
+const char *const hms_sdk_methods[] = {"GET",     "HEAD",    "POST",  "PUT",  "DELETE",
+                                       "CONNECT", "OPTIONS", "TRACE", "PATCH"};
+
+void hms_sdk_begin(hms_request *request, const char *method, char *target) {
+    request->is_head = strcmp(method, "HEAD") == 0;
+    request->method = request->is_head ? "GET" : method;
+    if (target == NULL) target = hms_sdk_copied("/", 1);
+    char *query = strchr(target, '?');
+    if (query != NULL) *query++ = 0;
+    request->path = target;
+    request->query = query == NULL ? "" : query;
+}
+
+bool hms_sdk_read_body(hms_request *request, hms_response *response) {
+    size_t room = 0;
+    for (;;) {
+        if (request->length == room) {
+            room = room == 0 ? CHUNK : room * 2;
+            if (room > hms_body_limit) room = hms_body_limit + 1;
+            request->body = hms_sdk_room(request->body, room + 1);
+        }
+        size_t read;
+        hms_outcome outcome =
+            hms_read(request, request->body + request->length, room - request->length, &read);
+        request->length += read;
+        request->body[request->length] = 0;
+        if (outcome == HMS_NONE) return true;
+        if (outcome == HMS_FAILED) {
+            hms_bad_request(response, "the body broke off");
+            return false;
+        }
+        if (request->length > hms_body_limit) {
+            hms_problem(response, 413, "body-too-large",
+                        hms_format("the request body is larger than %zu bytes", hms_body_limit));
+            return false;
+        }
+    }
+}
 
 const char *hms_method(const hms_request *request) { return request->method; }
 bool hms_is_head(const hms_request *request) { return request->is_head; }
@@ -60,7 +107,9 @@ bool hms_param_number(const hms_request *request, hms_response *response, const 
     char *end;
     errno = 0;
     intmax_t read = strtoimax(text, &end, 10);
-    if (end == text || *end != 0 || errno != 0 || read < INT64_MIN || read > INT64_MAX) {
+    /* strtoimax() alone skips spaces and takes a plus. */
+    bool begins = *text == '-' || (*text >= '0' && *text <= '9');
+    if (!begins || end == text || *end != 0 || errno != 0) {
         hms_problem(response, 400, "bad-request",
                     hms_format("the parameter '%s': it is not a number", name));
         return false;
@@ -74,26 +123,36 @@ const char *hms_public_path(const hms_request *request, const char *path) {
     return hms_format("%s%s", prefix == NULL ? "" : prefix, path);
 }
 
-const char *hms_sdk_header(wasi_http_types_own_fields_t fields, const char *name) {
-    window_string_t asked = text_of(name);
-    wasi_http_types_list_field_value_t values;
-    wasi_http_types_method_fields_get(wasi_http_types_borrow_fields(fields), &asked, &values);
-    return values.len == 0 ? NULL : hms_sdk_copied(values.ptr[0].ptr, values.ptr[0].len);
+const hms_sdk_field *hms_sdk_fields(const hms_request *request, size_t *count) {
+    if (!request->has_fields) {
+        /* The request in hand, which is no constant. */
+        hms_request *loading = (hms_request *)request;
+        loading->has_fields = true;
+        hms_sdk_load_fields(loading);
+    }
+    *count = request->field_count;
+    return request->fields;
+}
+
+const char *hms_sdk_value(const hms_request *request, const char *name, size_t *at) {
+    size_t count, length = strlen(name);
+    const hms_sdk_field *fields = hms_sdk_fields(request, &count);
+    while (*at < count) {
+        const hms_sdk_field *field = &fields[(*at)++];
+        if (field->name_length == length && strncasecmp(field->name, name, length) == 0)
+            return hms_sdk_text(field->value, field->length);
+    }
+    return NULL;
 }
 
 const char *hms_header(const hms_request *request, const char *name) {
-    return hms_sdk_header(request->headers, name);
+    size_t at = 0;
+    return hms_sdk_value(request, name, &at);
 }
 
 const char *hms_body(const hms_request *request, size_t *length) {
     if (length != NULL) *length = request->length;
     return request->body;
-}
-
-hms_outcome hms_read(const hms_request *request, void *buffer, size_t size, size_t *length) {
-    /* The instance's only request, which is no constant. */
-    hms_request *reading = (hms_request *)request;
-    return hms_sdk_read(reading->stream, &reading->ended, buffer, size, length);
 }
 
 const char *hms_user(const hms_request *request) {

@@ -1,10 +1,12 @@
 /* What an answer says. */
 #include <stdio.h>
+#include <strings.h>
 
 #include "internal.h"
 
 void hms_respond(hms_response *response, int status, const char *content_type, const void *body,
                  size_t length) {
+    response->passed = false;
     response->status = status;
     response->content_type = content_type;
     response->body = body;
@@ -28,6 +30,34 @@ void hms_set_header(hms_response *response, const char *name, const char *value)
     response->values[response->headers++] = value;
 }
 
+static bool has(const hms_response *response, const char *name) {
+    for (size_t i = 0; i < response->headers; i++) {
+        if (strcasecmp(response->names[i], name) == 0) return true;
+    }
+    return false;
+}
+
+const hms_attribute *hms_sdk_headers(const hms_response *response, bool whole) {
+    hms_attribute *all = hms_sdk_room(NULL, (MAX_HEADERS + 3) * sizeof *all), *end = all;
+    bool has_body = response->status != 204 && response->status != 304;
+    if (whole && has_body && !has(response, "content-length"))
+        *end++ = (hms_attribute){"content-length", hms_format("%zu", response->length)};
+    if (response->content_type != NULL)
+        *end++ = (hms_attribute){"content-type", response->content_type};
+    for (size_t i = 0; i < response->headers; i++)
+        *end++ = (hms_attribute){response->names[i], response->values[i]};
+    *end = (hms_attribute){NULL, NULL};
+    return all;
+}
+
+uint16_t hms_sdk_status(const hms_response *response) {
+    if (response->status >= 200 && response->status <= 599) return (uint16_t)response->status;
+    hms_log("the status %d cannot be sent", response->status);
+    return 500;
+}
+
+void hms_break_off(hms_response *response) { response->broken = true; }
+
 /* `text` as it stands in a JSON text. */
 static const char *escaped(const char *text) {
     char *all = hms_sdk_room(NULL, 6 * strlen(text) + 1), *end = all;
@@ -38,6 +68,7 @@ static const char *escaped(const char *text) {
         else *end++ = (char)byte;
     }
     *end = 0;
+    hms_sdk_make_utf8(all, (size_t)(end - all));
     return all;
 }
 
@@ -64,7 +95,8 @@ static const char *title_of(int status) {
 }
 
 void hms_problem(hms_response *response, int status, const char *code, const char *detail) {
-    const char *id = response->request_id == NULL ? "" : escaped(response->request_id);
+    const char *sent = hms_header(response->request, "x-request-id");
+    const char *id = sent == NULL ? "" : escaped(sent);
     const char *json = hms_format(
         "{\"type\":\"urn:hms:problem:%s\",\"title\":\"%s\",\"status\":%d,"
         "\"detail\":\"%s\"%s%s%s}",

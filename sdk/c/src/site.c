@@ -22,10 +22,18 @@ static const hms_file *named(const hms_files *files, const char *name) {
 
 /* The path without its first slash, each segment decoded. */
 static const char *name_of(const hms_request *request) {
-    const char *name = hms_segment(request, 0), *segment;
-    for (size_t i = 1; (segment = hms_segment(request, i)) != NULL; i++)
-        name = hms_format("%s/%s", name, segment);
-    return name;
+    const char *from = request->path + (*request->path == '/');
+    char *name = hms_sdk_room(NULL, strlen(from) + 1), *end = name;
+    for (;;) {
+        size_t length = strcspn(from, "/");
+        const char *segment = hms_sdk_decoded(from, length, false);
+        size_t decoded = strlen(segment);
+        memcpy(end, segment, decoded + 1);
+        if (from[length] == 0) return name;
+        end += decoded;
+        *end++ = '/';
+        from += length + 1;
+    }
 }
 
 /* Whether an item of a list is `name`, and what follows it. */
@@ -111,11 +119,9 @@ static range range_of(const char *text, size_t size, size_t *from, size_t *to) {
 
 /* The one range that is asked for, or NULL. */
 static const char *asked_range(const hms_request *request) {
-    window_string_t name = text_of("range");
-    wasi_http_types_list_field_value_t values;
-    wasi_http_types_method_fields_get(wasi_http_types_borrow_fields(request->headers), &name,
-                                      &values);
-    return values.len == 1 ? hms_sdk_copied(values.ptr[0].ptr, values.ptr[0].len) : NULL;
+    size_t at = 0;
+    const char *range = hms_sdk_value(request, "range", &at);
+    return hms_sdk_value(request, "range", &at) == NULL ? range : NULL;
 }
 
 /* Whether a range is of what the client has a part of. */

@@ -1,0 +1,1 @@
+../../rust/middleware/service.py
