@@ -2,7 +2,7 @@
 //! exemplars, and the files of `ops/` that name those metrics.
 
 use crate::collector::Collector;
-use crate::languages::{javascript, python};
+use crate::languages::{c, javascript, python};
 use hms_api::{RequestList, RequestTrace};
 use hms_harness::{Host, eventually, guest, root};
 use hms_telemetry::otlp::proto::{KeyValue, Kind, Severity};
@@ -262,6 +262,13 @@ async fn window_in_javascript_names_parts_of_its_work_as_one_in_rust_does() {
 #[tokio::test]
 async fn window_in_python_names_parts_of_its_work_as_one_in_rust_does() {
     if let Some(component) = python("work").await {
+        parts_of_work(&component).await;
+    }
+}
+
+#[tokio::test]
+async fn window_in_c_names_parts_of_its_work_as_one_in_rust_does() {
+    if let Some(component) = c("work").await {
         parts_of_work(&component).await;
     }
 }

@@ -271,6 +271,12 @@ const char *hms_format(const char *format, ...) __attribute__((format(printf, 1,
 /* A line of the window's log, as printf. */
 void hms_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
+/* A part of the window's work begins, below the last that has begun and not ended. `hms requests`
+ * shows it with its time, and it is exported: the name says what is done and not for whom, in 256
+ * bytes. Returns its number for hms_span_end(). Such a window runs on no other host. */
+uint32_t hms_span_begin(const char *name);
+void hms_span_end(uint32_t part, bool failed);
+
 /* The window: called once for each request. */
 void hms_handle(const hms_request *request, hms_response *response);
 

@@ -8,7 +8,7 @@ mod cases;
 mod templates;
 mod tools;
 
-pub(crate) use tools::{javascript, python};
+pub(crate) use tools::{c, javascript, python};
 
 use hms_harness::{Host, guests};
 use serde_json::{Value, json};

@@ -59,7 +59,7 @@ pub(crate) async fn python(example: &str) -> Option<Vec<u8>> {
 }
 
 /// An example of sdk/c.
-pub(super) async fn c(example: &str) -> Option<Vec<u8>> {
+pub(crate) async fn c(example: &str) -> Option<Vec<u8>> {
     let zig = available("C", zig())?;
     let folder = output(&format!("{example}-c"));
     let mut make = Command::new("make");
