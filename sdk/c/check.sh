@@ -1,5 +1,5 @@
 #!/bin/sh
-# Tests the windows of tests/, and makes, builds and tests one of
+# Runs the unit tests of the SDK, tests the windows of tests/, and makes, builds and tests one of
 # every template in C, from an empty folder:
 #
 #     sdk/c/check.sh [HMS]       HMS is the program, if it is not on the PATH
@@ -8,6 +8,8 @@
 set -eu
 hms=$(command -v "${1:-hms}")
 hms=$(realpath "$hms")
+echo "== unit tests"
+"$(dirname "$0")"/tests/unit/run.sh
 for window in "$(dirname "$0")"/tests/*/window.toml; do
     echo "== $window"
     "$hms" test "$(dirname "$window")"

@@ -32,7 +32,7 @@ void hms_set_header(hms_response *response, const char *name, const char *value)
 
 static bool has(const hms_response *response, const char *name) {
     for (size_t i = 0; i < response->headers; i++) {
-        if (strcasecmp(response->names[i], name) == 0) return true;
+        if (response->values[i] != NULL && strcasecmp(response->names[i], name) == 0) return true;
     }
     return false;
 }

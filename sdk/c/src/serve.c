@@ -47,7 +47,7 @@ static void begin(hms_response *response, bool whole) {
     wasi_http_types_own_fields_t fields = wasi_http_types_constructor_fields();
     const hms_attribute *headers = hms_sdk_headers(response, whole);
     for (; headers->name != NULL; headers++) {
-        if (!hms_sdk_append(fields, headers->name, headers->value))
+        if (headers->value != NULL && !hms_sdk_append(fields, headers->name, headers->value))
             hms_log("the header '%s' cannot be sent", headers->name);
     }
     wasi_http_types_own_outgoing_response_t answer =

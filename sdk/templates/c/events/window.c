@@ -9,6 +9,9 @@
 /* The type of the event. Its last part is the version of its data. */
 #define ORDERED "{{name}}.ordered.v1"
 
+/* Bytes of an item: it is a key of the store. */
+#define MAX_ITEM 200
+
 typedef struct {
     const char *id;
     const char *item;
@@ -26,6 +29,7 @@ static const char *read(yyjson_val *value, order *order) {
     order->item = yyjson_get_str(yyjson_obj_get(value, "item"));
     order->count = yyjson_get_sint(count);
     if (order->item == NULL || *order->item == 0) return "'item' is missing, or no text";
+    if (strlen(order->item) > MAX_ITEM) return "'item' is too long";
     if (!yyjson_is_int(count)) return "'count' is missing, or no whole number";
     return NULL;
 }
