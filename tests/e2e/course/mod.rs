@@ -54,9 +54,11 @@ walks! {
     errors: "docs/authors/errors.md" in "rust";
     errors_in_javascript: "docs/authors/errors.md" in "js";
     errors_in_python: "docs/authors/errors.md" in "python";
+    errors_in_c: "docs/authors/errors.md" in "c";
     tests: "docs/authors/tests.md" in "rust";
     tests_in_javascript: "docs/authors/tests.md" in "js";
     tests_in_python: "docs/authors/tests.md" in "python";
+    tests_in_c: "docs/authors/tests.md" in "c";
     events: "docs/authors/events.md" in "rust";
     events_in_javascript: "docs/authors/events.md" in "js";
     events_in_python: "docs/authors/events.md" in "python";
@@ -67,16 +69,20 @@ walks! {
     outgoing_calls_in_c: "docs/authors/outgoing-calls.md" in "c";
     limits: "docs/authors/limits.md" in "rust";
     limits_in_javascript: "docs/authors/limits.md" in "js";
+    limits_in_c: "docs/authors/limits.md" in "c";
     debugging: "docs/authors/debugging.md" in "rust";
     debugging_in_javascript: "docs/authors/debugging.md" in "js";
     debugging_in_python: "docs/authors/debugging.md" in "python";
+    debugging_in_c: "docs/authors/debugging.md" in "c";
     performance: "docs/authors/performance.md" in "rust";
     performance_in_javascript: "docs/authors/performance.md" in "js";
     performance_in_python: "docs/authors/performance.md" in "python";
+    performance_in_c: "docs/authors/performance.md" in "c";
     versions: "docs/authors/versions.md" in "rust";
     projects: "docs/authors/projects.md" in "rust";
     coming_from: "docs/authors/coming-from.md" in "rust";
     coming_from_in_javascript: "docs/authors/coming-from.md" in "js";
+    coming_from_in_c: "docs/authors/coming-from.md" in "c";
     wit_readme: "wit/README.md" in "rust";
     wit_readme_in_python: "wit/README.md" in "python";
 }
