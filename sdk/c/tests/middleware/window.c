@@ -42,6 +42,10 @@ void hms_handle(const hms_request *request, hms_response *response) {
     } else if (strcmp(mode, "stream") == 0) {
         int64_t parts = 0;
         if (hms_param_number(request, response, "parts", &parts)) stream(response, parts);
+    } else if (strcmp(mode, "status") == 0) {
+        int64_t status = 200;
+        if (hms_param_number(request, response, "status", &status))
+            hms_respond(response, (int)status, NULL, NULL, 0);
     } else if (strcmp(mode, "break") == 0) {
         stream(response, 1);
         hms_break_off(response);

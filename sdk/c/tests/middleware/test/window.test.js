@@ -107,6 +107,17 @@ test("middleware streams an answer of its own", async () => {
   assert.equal(await body(await ask("?do=stream&parts=0")), 0);
 });
 
+test("answers without a body are whole", async () => {
+  for (const status of [200, 204, 304, 404]) {
+    const answer = await ask(`?do=status&status=${status}`);
+    assert.deepEqual([answer.status, await body(answer)], [status, 0]);
+  }
+  for (const query of ["?do=stream&parts=40", "?do=what", "?do=status&status=204"]) {
+    const answer = await ask(query, { method: "HEAD" });
+    assert.deepEqual([answer.status < 500, await body(answer)], [true, 0]);
+  }
+});
+
 test("answer that is broken off does not look whole", async () => {
   await assert.rejects(async () => body(await ask("?do=break")));
 });
