@@ -99,7 +99,7 @@ hms_outcome hms_read(const hms_request *request, void *buffer, size_t size, size
         *length += MIDDLEWARE_WAITABLE_COUNT(came);
         if (MIDDLEWARE_WAITABLE_STATE(came) == MIDDLEWARE_WAITABLE_COMPLETED) continue;
         reading->ended = true;
-        trailers outcome;
+        trailers outcome = {0};
         awaited(chain->trailers, trailers_read(chain->trailers, &outcome));
         if (outcome.is_err) return hms_sdk_failed("broken", "the body broke off");
     }

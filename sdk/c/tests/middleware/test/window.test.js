@@ -15,7 +15,8 @@ const service = createServer((asked, response) => {
     response.setHeader("x-answer", "of the service");
     response.setHeader("x-secret", "7");
     response.setHeader("set-cookie", ["a=1", "b=2"]);
-    response.writeHead(asked.url.includes("missing") ? 404 : 200, { "content-length": size });
+    const status = asked.url.includes("missing") ? 404 : asked.url.includes("own") ? 799 : 200;
+    response.writeHead(status, { "content-length": size });
     response.end(Buffer.alloc(size, "x"));
   });
 });
@@ -55,6 +56,8 @@ test("bodies larger than the instance's buffers stream through both ways", async
 });
 
 test("status and method are passed on", async () => {
+  // The host takes none above 599.
+  assert.equal((await ask("own")).status, 500);
   assert.equal((await ask("missing", { method: "PURGE" })).status, 404);
   assert.equal(last.method, "PURGE");
   const head = await ask("big", { method: "HEAD" });
