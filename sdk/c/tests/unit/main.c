@@ -35,6 +35,7 @@ int main(void) {
     problems();
     bodies();
     events();
+    sites();
     if (failures == 0) puts("unit tests of the C SDK: ok");
     return failures != 0;
 }

@@ -9,5 +9,5 @@ src=../../src
 ${ZIG:-zig} cc -std=c17 -g -O1 -Wall -Wextra -fsanitize=undefined -fsanitize-trap=undefined \
     -ffunction-sections -Wl,--gc-sections -I../../include -I../../json -I../../bindings -I$src \
     *.c $src/memory.c $src/request.c $src/response.c $src/conditional.c $src/ids.c $src/json.c \
-    $src/event.c $src/store.c ../../json/yyjson.c -o "$place/unit"
+    $src/event.c $src/site.c $src/store.c ../../json/yyjson.c -o "$place/unit"
 "$place/unit"

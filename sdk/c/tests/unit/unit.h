@@ -37,5 +37,6 @@ void pages(void);
 void problems(void);
 void bodies(void);
 void events(void);
+void sites(void);
 
 #endif
