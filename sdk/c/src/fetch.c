@@ -264,8 +264,11 @@ hms_outcome hms_answer_body(hms_answer *answer, size_t limit, const char **body,
     size_t room = 0, used = 0, read;
     for (;;) {
         if (used == room) {
-            room = room == 0 ? CHUNK : room * 2;
-            all = hms_sdk_room(all, room + 1);
+            room = hms_sdk_more(room);
+            char *more = realloc(all, room + 1);
+            if (more == NULL)
+                return hms_sdk_failed("limit", "the answer takes more memory than there is");
+            all = more;
         }
         hms_outcome outcome = hms_answer_read(answer, all + used, room - used, &read);
         used += read;

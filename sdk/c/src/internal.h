@@ -9,8 +9,10 @@
 #include "window.h"
 
 #define MAX_HEADERS 32
-/* Bytes that are read at once. */
-#define CHUNK 65536
+/* Bytes that are read at once. The allocator has a few bytes of its own with each piece, and takes
+ * powers of two: a little more than one would take twice as much. */
+#define SPARE 64
+#define CHUNK (65536 - SPARE)
 
 /* A header, as the client has sent it. */
 typedef struct {
@@ -64,6 +66,8 @@ struct hms_response {
 extern const char *const hms_sdk_methods[9];
 /* Sets method and target. */
 void hms_sdk_begin(hms_request *request, const char *method, char *target);
+/* The room after `room` for what comes in chunks. */
+static inline size_t hms_sdk_more(size_t room) { return room == 0 ? CHUNK : 2 * room + SPARE; }
 /* All of the body, or false if it is over the limit or broke off: then there is an answer. */
 bool hms_sdk_read_body(hms_request *request, hms_response *response);
 /* The headers of an answer, and one without a name behind them. `whole`: the body is all there. */

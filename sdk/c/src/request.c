@@ -25,13 +25,26 @@ void hms_sdk_begin(hms_request *request, const char *method, char *target) {
     request->query = query == NULL ? "" : query;
 }
 
+/* Room for more of the body: for all of it, where the client has said how much it is. */
+static size_t more_room(const hms_request *request, size_t room) {
+    const char *said = room == 0 ? NULL : hms_header(request, "content-length");
+    size_t length = said == NULL ? 0 : (size_t)strtoull(said, NULL, 10);
+    size_t more = length > room ? length + 1 : hms_sdk_more(room);
+    return more > hms_body_limit ? hms_body_limit + 1 : more;
+}
+
 bool hms_sdk_read_body(hms_request *request, hms_response *response) {
     size_t room = 0;
     for (;;) {
         if (request->length == room) {
-            room = room == 0 ? CHUNK : room * 2;
-            if (room > hms_body_limit) room = hms_body_limit + 1;
-            request->body = hms_sdk_room(request->body, room + 1);
+            room = more_room(request, room);
+            char *body = realloc(request->body, room + 1);
+            if (body == NULL) {
+                hms_problem(response, 413, "body-too-large",
+                            "the body takes more memory than there is");
+                return false;
+            }
+            request->body = body;
         }
         size_t read;
         hms_outcome outcome =

@@ -5,6 +5,8 @@ const { test } = require("node:test");
 
 const { hostname, port } = new URL(process.env.HMS_URL);
 const MIB = 1 << 20;
+/* The limit of the window. */
+const LIMIT = 24 * MIB;
 
 /** Status and body of the answer to a request that is sent as it is, headers as pairs. */
 const raw = (method, path, headers = [], body = Buffer.alloc(0)) =>
@@ -82,9 +84,12 @@ test("bodies: empty, of zeros, at the limit and over it", async () => {
   assert.equal((await raw("POST", "/c-odd/echo")).body.length, 0);
   const zeros = await raw("POST", "/c-odd/echo", [], Buffer.alloc(1000));
   assert.equal(zeros.body.length, 1000);
-  const most = await raw("POST", "/c-odd/echo", [], Buffer.alloc(MIB, "a"));
-  assert.deepEqual([most.status, most.body.length], [200, MIB]);
-  await problem(413, "body-too-large", "POST", "/c-odd/echo", [], Buffer.alloc(MIB + 1, "a"));
+  const most = await raw("POST", "/c-odd/echo", [], Buffer.alloc(LIMIT, "a"));
+  assert.deepEqual([most.status, most.body.length], [200, LIMIT]);
+  await problem(413, "body-too-large", "POST", "/c-odd/echo", [], Buffer.alloc(LIMIT + 1, "a"));
+  // What fits, and the JSON of it does not.
+  const numbers = Buffer.from(`[${"1,".repeat(10 * MIB)}1]`);
+  await problem(413, "body-too-large", "POST", "/c-odd/json", [], numbers);
 });
 
 test("JSON that is none is a 400, and what is deep is read", async () => {
