@@ -120,4 +120,6 @@ __attribute__((export_name("wasi:http/incoming-handler@0.2.0#handle"))) void hms
     if (hms_body_limit == HMS_STREAM || hms_sdk_read_body(&request, &response))
         hms_handle(&request, &response);
     end(&response);
+    /* By far the most of what an instance with `--reuse` would keep. */
+    free(request.body);
 }
