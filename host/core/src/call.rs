@@ -16,6 +16,24 @@ use std::time::Instant;
 pub trait Windows: Send + Sync {
     /// Lets `window` answer.
     fn call<'a>(&'a self, window: &'a str, call: WindowCall) -> BoxFuture<'a, WindowAnswer>;
+
+    /// The edition that answers each request to `window` that a client makes now. None where none
+    /// does: the window is closed, not deployed or internal, or a canary has a part of the
+    /// requests. Cheap enough for each request. By default none, so that nothing is stored.
+    fn edition(&self, _window: &str) -> Option<Edition> {
+        None
+    }
+}
+
+/// A release as it was loaded, with the grants in force: what the code of an answer was and could
+/// know. No two are equal in the life of the process, not even where the window was removed
+/// meanwhile, or the same release was loaded again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edition {
+    /// Counts the releases that were loaded, of all windows.
+    pub release: u64,
+    /// Counts the changes of grants, of all windows.
+    pub grants: u64,
 }
 
 /// A request to a window, and what the host knows of it.
@@ -104,4 +122,6 @@ pub struct WindowAnswer {
     pub outcome: Result<Response<Body>, RequestError>,
     /// The number of the release that was leased for it, also where that failed.
     pub release: Option<u64>,
+    /// The edition that was leased for it. None where none was, or a canary chose among two.
+    pub edition: Option<Edition>,
 }

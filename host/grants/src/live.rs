@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The grants of one window, with the values of its secrets. Replaced as a whole when the file or
 /// a secret changes.
@@ -26,7 +27,12 @@ pub struct WindowGrants {
     pub folder: PathBuf,
     /// The name of the file in the folder, such as `payments.yaml`, also where it is not there yet.
     pub file: String,
+    /// Another one each time that grants of any window are put in force; 0 before that.
+    pub version: u64,
 }
+
+/// The last [`WindowGrants::version`].
+static VERSIONS: AtomicU64 = AtomicU64::new(0);
 
 /// Former values that are remembered of one window. 16: a day's, where one is replaced each hour or
 /// two, and 1 MiB at most.
@@ -102,7 +108,8 @@ impl LiveGrants {
     }
 
     /// Replaces them.
-    pub fn store(&self, grants: WindowGrants) {
+    pub fn store(&self, mut grants: WindowGrants) {
+        grants.version = VERSIONS.fetch_add(1, Ordering::Relaxed) + 1;
         self.0.store(Arc::new(grants));
     }
 }

@@ -21,7 +21,7 @@ use anyhow::anyhow;
 use arc_swap::ArcSwap;
 use futures_util::future::BoxFuture;
 use hms_api::{Limits, LogLine, LogLines, Release, ShownLimits, WindowState, WindowStatus};
-use hms_core::call::{WindowAnswer, WindowCall, Windows};
+use hms_core::call::{Edition, WindowAnswer, WindowCall, Windows};
 use hms_core::events::{EmitGuard, Outboxes};
 use hms_core::outgoing::Outgoing;
 use hms_disk::reserve::Reserve;
@@ -158,6 +158,10 @@ impl Windows for Registry {
             (Some(window), None) => Ok(window),
         };
         Box::pin(serve(window, call))
+    }
+
+    fn edition(&self, window: &str) -> Option<Edition> {
+        self.windows.load().get(window)?.edition()
     }
 }
 

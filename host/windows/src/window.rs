@@ -16,7 +16,7 @@ use super::traffic::swap_cell::SwapCell;
 use super::traffic::unavailable::WindowUnavailable;
 use arc_swap::ArcSwap;
 use hms_api::{DrainStatus, Release as ShownRelease, WindowState, WindowStatus, Word};
-use hms_core::call::WindowCall;
+use hms_core::call::{Edition, WindowCall};
 use hms_grants::LiveGrants;
 use hms_runtime::{
     CpuShares, Failures, Limit, LiveLimits, Runtime, Usage, WindowLimits, WindowLog,
@@ -110,6 +110,23 @@ impl Window {
             }
             Serving::Stopped => Err(WindowUnavailable::Stopped { window: window() }),
             Serving::Empty => Err(WindowUnavailable::NotDeployed { window: window() }),
+        }
+    }
+
+    /// The edition that answers each request of a client now: see
+    /// [`hms_core::call::Windows::edition`].
+    pub(super) fn edition(&self) -> Option<Edition> {
+        // The grants first, as for a lease: what is read of them later is not older.
+        let grants = self.grants.load();
+        if grants.grants.internal || self.recorded.check_not_closed(&self.name).is_err() {
+            return None;
+        }
+        match &*self.serving.get() {
+            Serving::Open { live, canary: None } => Some(Edition {
+                release: live.id,
+                grants: grants.version,
+            }),
+            _ => None,
         }
     }
 

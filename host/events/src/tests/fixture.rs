@@ -128,6 +128,7 @@ impl FakeWindows {
         WindowAnswer {
             outcome,
             release: Some(1),
+            edition: None,
         }
     }
 

@@ -36,6 +36,7 @@ impl Windows for FakeWindows {
             WindowAnswer {
                 outcome: self.answer(window, call).await,
                 release: Some(7),
+                edition: None,
             }
         })
     }

@@ -73,6 +73,7 @@ impl From<Result<Response<Body>, RequestError>> for Answer {
         Answer::from(WindowAnswer {
             outcome,
             release: None,
+            edition: None,
         })
     }
 }

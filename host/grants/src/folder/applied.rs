@@ -170,6 +170,7 @@ impl Applied {
             digest: Some(file.digest.clone()),
             folder: named.folder().to_owned(),
             file: name.to_owned(),
+            version: 0,
         }
     }
 

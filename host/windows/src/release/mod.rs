@@ -25,13 +25,19 @@ use super::ReleaseRecord;
 use super::traffic::breaker::Breaker;
 use super::traffic::measured::{ReleaseMeasures, WindowMeasures};
 use hms_runtime::Instances;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use tokio::sync::watch;
+
+/// Counts the releases that were loaded.
+static LOADED: AtomicU64 = AtomicU64::new(0);
 
 /// A release that can serve.
 pub(crate) struct Release {
     /// Number, digest, time and author.
     pub record: ReleaseRecord,
+    /// Unlike the number, another one each time that a release of any window is loaded.
+    pub id: u64,
     pub(super) instances: Instances,
     pub(super) breaker: Arc<Breaker>,
     /// What is counted of its requests.
@@ -47,6 +53,7 @@ impl Release {
         window: &WindowMeasures,
     ) -> Arc<Self> {
         Arc::new(Release {
+            id: LOADED.fetch_add(1, Ordering::Relaxed),
             measures: window.release(record.number, &record.digest),
             record,
             instances,

@@ -13,7 +13,7 @@ use crate::traffic::unavailable::WindowUnavailable;
 use crate::window::Window;
 use bytes::Bytes;
 use hms_core::body::{Body, BodyError, PolledFrame};
-use hms_core::call::{WindowAnswer, WindowCall};
+use hms_core::call::{Edition, WindowAnswer, WindowCall};
 use hms_core::delegate;
 use hms_core::error::RequestError;
 use hms_core::trace::{SpanKind, Spans};
@@ -35,11 +35,17 @@ pub(crate) async fn serve(
         Ok(window) => window,
         Err(error) => return failed(error.into(), None),
     };
+    // Before the lease, so that no grant that the request reads is of an older version.
+    let grants = window.grants.load().version;
     let (release, assignment) = match window.lease(&call) {
         Ok(leased) => leased,
         Err(error) => return failed(error.into(), None),
     };
     let number = release.record.number;
+    let edition = assignment.is_none().then_some(Edition {
+        release: release.id,
+        grants,
+    });
     let now = Instant::now();
     if window.store_fault(now) {
         let error = RequestError::from(WindowUnavailable::StoreUnavailable {
@@ -86,6 +92,7 @@ pub(crate) async fn serve(
     WindowAnswer {
         outcome,
         release: Some(number),
+        edition,
     }
 }
 
@@ -109,6 +116,7 @@ fn failed(error: RequestError, release: Option<u64>) -> WindowAnswer {
     WindowAnswer {
         outcome: Err(error),
         release,
+        edition: None,
     }
 }
 

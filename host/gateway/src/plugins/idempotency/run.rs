@@ -125,7 +125,11 @@ impl Idempotency {
                 (Some(State::Answered(kept)), Err(error))
             }
         };
-        let answer = Answer::from(WindowAnswer { outcome, release });
+        let answer = Answer::from(WindowAnswer {
+            outcome,
+            release,
+            edition: None,
+        });
         let Some(state) = state else {
             let freed = ledger.free(idempotent.name(), begun).await;
             drop(claim);

@@ -50,6 +50,7 @@ impl Windows for Till {
             WindowAnswer {
                 outcome,
                 release: Some(7),
+                edition: None,
             }
         })
     }
