@@ -17,6 +17,7 @@ mod artifacts;
 mod authors;
 mod backup;
 mod backup_races;
+mod cache;
 mod canary;
 mod card_payments;
 mod collector;

@@ -449,7 +449,7 @@ impl Metrics {
         let artifacts = windows.artifacts();
         self.deploys("upload", artifacts.receiving());
         self.deploys("compile", artifacts.compiling());
-        gateway.measure_keys();
+        gateway.measure();
         let keys = gateway.api_keys().unsaved();
         let revoked = keys.map_or(0, |unsaved| unsaved.revoked.len());
         for (what, count) in [("window", windows.unsaved()), ("key", revoked)] {

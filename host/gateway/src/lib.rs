@@ -254,7 +254,9 @@ impl<'a> Handling<'a> {
             Admitted::Answered(response) => return Ok(response),
         };
         // From here on the exchange is shared, and nobody writes to it.
-        let answer = Chain::run(self.exchange.clone(), request).await?;
+        let answered = Chain::run(self.exchange.clone(), request).await;
+        self.record.cache = self.exchange.notes.cache.used();
+        let answer = answered?;
         self.opened = answer.opened;
         self.record.release = answer.release;
         self.record.tries = (answer.tries > 1).then_some(answer.tries);
@@ -282,7 +284,8 @@ impl<'a> Handling<'a> {
             &self.gateway.config.limits,
             &self.gateway.config.trusted_proxies,
         );
-        if body.is_end_stream() {
+        exchange.bodyless = body.is_end_stream();
+        if exchange.bodyless {
             exchange.upgrade = UpgradeRequest::read(&mut exchange.head, handover);
         }
         let table = self.gateway.routes.table();

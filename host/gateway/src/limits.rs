@@ -91,6 +91,9 @@ pub struct Limits {
     /// Time until an ordinary upstream has sent its response head. Windows have their own wall
     /// time.
     pub upstream_timeout: Duration,
+    /// Bytes of answers that `cache` stores; 0: none. 64 MiB: the pages, scripts and styles of
+    /// dozens of sites, and half of the memory of one instance.
+    pub max_cache_bytes: u64,
     /// Callers that `rate-limit` counts at once. Each costs up to 3 KiB.
     pub max_rate_keys: usize,
     /// Bytes of idempotency keys and their answers on disk. Beyond it no new key is accepted. 1
@@ -140,6 +143,7 @@ impl Default for Limits {
             max_at_services_per_address: 4096 / ADDRESS_SHARE,
             connect_timeout: Duration::from_secs(5),
             upstream_timeout: Duration::from_secs(30),
+            max_cache_bytes: 64 << 20,
             max_rate_keys: 50_000,
             max_idempotency_bytes: 1 << 30,
             max_idempotency_held_bytes: 256 << 20,

@@ -49,6 +49,12 @@ pub struct Counters {
     keys_usable: Family<IssuerLabel, Gauge>,
     key_fetches_failed: Family<IssuerLabel, Counter>,
     tokens_too_large: Counter,
+    cache_requests: Family<CacheLabels, Counter>,
+    cache_stored: Counter,
+    cache_not_stored: Family<ReasonLabel, Counter>,
+    cache_evicted: Counter,
+    cache_bytes: Gauge,
+    cache_entries: Gauge,
 }
 
 /// The state of an issuer's keys, for operators.
@@ -94,6 +100,24 @@ impl ShareHits {
     }
 }
 
+/// Why an answer is not stored that might be by what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotCached {
+    /// It is larger than `max-body`, or than a part of the memory.
+    TooLarge,
+    /// The answers that are not complete yet have used up their part of the memory.
+    Memory,
+}
+
+impl NotCached {
+    fn word(self) -> &'static str {
+        match self {
+            NotCached::TooLarge => "too-large",
+            NotCached::Memory => "memory",
+        }
+    }
+}
+
 /// Labels are bounded: routes by the number of manifests, the others by their kinds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -104,6 +128,12 @@ struct RequestLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabel {
     route: Label,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CacheLabels {
+    route: Label,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -152,6 +182,12 @@ impl GatewayMetrics {
             keys_usable: Family::default(),
             key_fetches_failed: Family::default(),
             tokens_too_large: Counter::default(),
+            cache_requests: Family::default(),
+            cache_stored: Counter::default(),
+            cache_not_stored: Family::default(),
+            cache_evicted: Counter::default(),
+            cache_bytes: Gauge::default(),
+            cache_entries: Gauge::default(),
         }))
     }
 
@@ -259,6 +295,36 @@ impl GatewayMetrics {
             "Tokens that were refused because they are larger than --max-token",
             self.tokens_too_large.clone(),
         );
+        registry.register(
+            "cache_requests",
+            "Requests on routes with a cache, by what it did with them",
+            self.cache_requests.clone(),
+        );
+        registry.register(
+            "cache_stored",
+            "Answers that were stored",
+            self.cache_stored.clone(),
+        );
+        registry.register(
+            "cache_not_stored",
+            "Answers that are not stored though they allow it, by reason",
+            self.cache_not_stored.clone(),
+        );
+        registry.register(
+            "cache_evicted",
+            "Entries that made room for others",
+            self.cache_evicted.clone(),
+        );
+        registry.register(
+            "cache_bytes",
+            "Bytes of stored answers, and of those that are not complete yet",
+            self.cache_bytes.clone(),
+        );
+        registry.register(
+            "cache_entries",
+            "Stored answers, and addresses whose answers vary",
+            self.cache_entries.clone(),
+        );
     }
 
     /// Records the state of one issuer's keys.
@@ -300,6 +366,35 @@ impl GatewayMetrics {
                 .get_or_create(&RefusalLabels { code, fault })
                 .inc();
         }
+    }
+
+    /// The cache of `route` had a part in a request; `outcome` is the word of the access log.
+    pub(super) fn cache_asked(&self, route: &str, outcome: &'static str) {
+        let route = Label(route.to_string());
+        let labels = CacheLabels { route, outcome };
+        self.cache_requests.get_or_create(&labels).inc();
+    }
+
+    pub(super) fn cache_stored(&self) {
+        self.cache_stored.inc();
+    }
+
+    pub(super) fn not_cached(&self, why: NotCached) {
+        let reason = why.word();
+        self.cache_not_stored
+            .get_or_create(&ReasonLabel { reason })
+            .inc();
+    }
+
+    pub(super) fn cache_evicted(&self) -> Counter {
+        self.cache_evicted.clone()
+    }
+
+    pub(super) fn cache_size(&self, bytes: u64, entries: usize) {
+        self.cache_bytes
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.cache_entries
+            .set(i64::try_from(entries).unwrap_or(i64::MAX));
     }
 
     pub(super) fn share_hits(&self) -> &ShareHits {

@@ -140,10 +140,11 @@ impl Gateway {
         &self.metrics
     }
 
-    /// Updates the metrics for the age of the token verification keys, and the end of the
-    /// certificate.
-    pub fn measure_keys(&self) {
+    /// Updates the metrics for the age of the token verification keys, the end of the certificate
+    /// and the memory of stored answers.
+    pub fn measure(&self) {
         self.plugins.measure_keys(&self.metrics);
+        self.plugins.measure_cache(&self.metrics);
         let certificate = self.config.certificate.as_ref();
         if let Some(expires) = certificate.and_then(|certificate| certificate.expires()) {
             self.metrics.certificate_ends(expires.unix_timestamp());

@@ -18,6 +18,7 @@ use tokio::task::JoinHandle;
 mod access_log;
 mod answers;
 mod bodies;
+mod cached;
 mod connections;
 mod farewell;
 mod fixture;

@@ -112,6 +112,14 @@ pub struct Settings {
     /// trusted proxies]
     #[arg(long, value_name = "N", env = "HMS_CONNECTIONS_PER_ADDRESS")]
     pub connections_per_address: Option<usize>,
+    /// Memory for answers that routes with `cache` store; 0 stores none
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64MiB",
+        env = "HMS_CACHE_MEMORY"
+    )]
+    pub cache_memory: Size,
     /// Concurrent instances of all windows together
     #[arg(long, value_name = "N", default_value_t = 512)]
     pub instances: u32,
@@ -190,6 +198,11 @@ impl TryFrom<Settings> for Config {
             MAX_TOKEN.contains(&settings.max_token),
             "--max-token {}: use 1KiB to 60KiB; the rest of a request's head must fit into the same 64KiB",
             settings.max_token
+        );
+        ensure!(
+            settings.cache_memory == Size::of(0) || settings.cache_memory >= Size::of(1 << 20),
+            "--cache-memory {}: use 0, or 1MiB or more",
+            settings.cache_memory
         );
         ensure!(
             (1..=4096).contains(&settings.instances),

@@ -280,3 +280,56 @@ impl Window {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Fixture, call, name};
+    use hms_core::call::{Edition, Windows};
+    use hms_core::units::TrafficShare;
+    use hms_grants::WindowGrants;
+
+    #[tokio::test]
+    async fn edition_is_another_after_each_change_that_an_answer_may_show() {
+        let fixture = Fixture::new(false).await;
+        let (registry, name) = (&fixture.registry, name());
+        let edition = || registry.edition("w");
+        assert_eq!(edition(), None);
+        let mut known: Vec<Edition> = Vec::new();
+        let mut is_new = |what: &str| {
+            let now = edition().unwrap_or_else(|| panic!("none after {what}"));
+            assert!(!known.contains(&now), "{what}: {now:?} again");
+            known.push(now);
+            now
+        };
+        fixture.deploy("w", 1, None).await;
+        let first = is_new("a deploy");
+        assert_eq!(registry.call("w", call()).await.edition, Some(first));
+        fixture.deploy("w", 2, None).await;
+        is_new("a deploy");
+        registry.rollback(&name, None, false).await.unwrap();
+        is_new("a rollback");
+        registry.stop(&name).await.unwrap();
+        assert_eq!(edition(), None);
+        registry.start(&name).await.unwrap();
+        is_new("a start");
+        registry.granted("w").store(WindowGrants::default());
+        let before = is_new("an edit of the grants");
+
+        let share: TrafficShare = "10%".parse().unwrap();
+        fixture.deploy("w", 3, Some(share)).await;
+        assert_eq!(edition(), None);
+        assert_eq!(registry.call("w", call()).await.edition, None);
+        registry.abort(&name).await.unwrap();
+        assert_eq!(edition(), Some(before));
+
+        let mut internal = WindowGrants::default();
+        internal.grants.internal = true;
+        registry.granted("w").store(internal);
+        assert_eq!(edition(), None);
+        registry.granted("w").store(WindowGrants::default());
+        registry.remove(&name, true).await.unwrap();
+        assert_eq!(edition(), None);
+        fixture.deploy("w", 1, None).await;
+        is_new("a removal");
+    }
+}

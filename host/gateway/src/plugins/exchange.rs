@@ -46,6 +46,8 @@ pub struct Exchange {
     pub asked: Asked,
     /// Whether the client accepts trailers, as gRPC announces it (`TE: trailers`).
     pub trailers: bool,
+    /// Whether the client has sent no body.
+    pub bodyless: bool,
     /// The WebSocket that the client asks for.
     pub upgrade: Option<UpgradeRequest>,
 
@@ -127,6 +129,7 @@ impl Exchange {
             origin: connection,
             asked: Asked::default(),
             trailers: false,
+            bodyless: false,
             upgrade: None,
             route: None,
             beside: None,

@@ -14,6 +14,7 @@
 mod admission;
 pub mod auth;
 mod body_limit;
+pub mod cache;
 mod compression;
 mod cors;
 mod exchange;
@@ -58,13 +59,15 @@ plugins! {
     timeout: timeout::Rule, around 2;
     idempotency: idempotency::Rule, around 1;
     wasm: wasm::Rule, around 3;
+    cache: cache::Rule, around 4;
     compression: compression::Rule, answers 4;
 }
 
 /// The steps between an admitted request and its upstream. Inside [`Addressed`], a request has the
 /// path and the fields of the upstream. `idempotency` looks up its key before that, and a
-/// middleware of `wasm` runs after it.
-pub type Chain = At<1, At<2, Addressed<At<3, Upstream>>>>;
+/// middleware of `wasm` runs after it. `cache` is the innermost, so that each request passes all
+/// others.
+pub type Chain = At<1, At<2, Addressed<At<3, At<4, Upstream>>>>>;
 
 type At<const N: usize, R> = Wrapped<<Place<N> as Placed>::Plugin, R>;
 
@@ -79,6 +82,12 @@ impl Plugins {
         for (issuer, state) in self.auth.key_states() {
             metrics.keys(issuer, state);
         }
+    }
+
+    /// Updates the metrics for the memory of stored answers.
+    pub fn measure_cache(&self, metrics: &GatewayMetrics) {
+        let (bytes, entries) = self.cache.size();
+        metrics.cache_size(bytes, entries);
     }
 
     /// Fetches the keys of every issuer now. Returns the result of each, by the issuer's name.

@@ -55,6 +55,8 @@ pub struct Record {
     pub kept: bool,
     /// Tries at the upstream, if it had several targets.
     pub tries: Option<usize>,
+    /// What the cache did with it, on a route with one.
+    pub cache: Option<&'static str>,
     /// The record of its parts, and who takes it.
     pub spans: Option<(Arc<Tracer>, Arc<SpanLog>)>,
     /// When the head of the answer was decided.
@@ -91,6 +93,7 @@ impl Record {
             at_work: None,
             kept: false,
             tries: None,
+            cache: None,
             spans: None,
             head: None,
             status: Problem::ConnectionEnded.row().status,
@@ -143,6 +146,9 @@ impl Drop for Record {
         let spans = self.spans.as_ref().map(|(_, spans)| &**spans);
         self.metrics
             .answered(route, self.status, took, self.problem, spans);
+        if let Some(outcome) = self.cache {
+            self.metrics.cache_asked(route, outcome);
+        }
         logged::about(context, || {
             tracing::info!(
                 target: "access",
@@ -152,6 +158,7 @@ impl Drop for Record {
                 upstream = self.upstream.as_deref(),
                 release = self.release,
                 tries = self.tries,
+                cache = self.cache,
                 status = self.status,
                 duration_ms = took.as_micros() as f64 / 1000.0,
                 bytes = self.bytes,

@@ -29,6 +29,9 @@ pub const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-pro
 /// The part of the path that the gateway cut off.
 pub const FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 
+/// Cache directives for the gateway alone (RFC 9213).
+pub const HMS_CACHE_CONTROL: HeaderName = HeaderName::from_static("hms-cache-control");
+
 /// Prefixes of the host's own cookies. They are only for its own pages, to which no route leads.
 /// `hms_admin_` is that of the dashboard: browsers send it here too, since cookies ignore ports.
 const OWN_COOKIES: [&[u8]; 4] = [b"hms-", b"__host-hms-", b"__secure-hms-", b"hms_admin_"];
@@ -158,9 +161,11 @@ pub fn give_back(headers: &mut HeaderMap, credentials: &HeaderMap) {
     }
 }
 
-/// Drops hop-by-hop fields from an upstream's answer, and adds the request id.
+/// Drops from an upstream's answer hop-by-hop fields and what is for the gateway alone, and adds the
+/// request id.
 pub fn clean_response(headers: &mut HeaderMap, request_id: &str) {
     clean_answer(headers);
+    headers.remove(HMS_CACHE_CONTROL);
     drop_own_cookies(headers);
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, value);

@@ -12,12 +12,15 @@ use hms_net::client::{Health, Turns};
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// A live route.
 #[derive(Debug)]
 pub struct ActiveRoute {
     route: Arc<Route>,
+    /// Another one each time that a manifest makes another route of its file.
+    pub version: u64,
     /// What requests have shown about its targets. Survives an edit of the manifest.
     pub upstream_state: Arc<UpstreamState>,
 }
@@ -34,13 +37,17 @@ pub struct UpstreamState {
 
 /// The state of the upstreams of all live routes, by the routes' files.
 #[derive(Default)]
-pub(super) struct UpstreamStates(HashMap<String, Arc<UpstreamState>>);
+pub(super) struct UpstreamStates(HashMap<String, Arc<ActiveRoute>>);
+
+/// Counts the versions of all routes.
+static VERSIONS: AtomicU64 = AtomicU64::new(0);
 
 impl ActiveRoute {
     /// An upstream about which nothing is known yet.
     pub fn new(route: Route) -> Arc<ActiveRoute> {
         Arc::new(ActiveRoute {
             upstream_state: UpstreamState::of(&route, None),
+            version: VERSIONS.fetch_add(1, Ordering::Relaxed),
             route: Arc::new(route),
         })
     }
@@ -112,12 +119,18 @@ impl UpstreamStates {
     ) -> Vec<Arc<ActiveRoute>> {
         let before = std::mem::take(&mut self.0);
         let active = routes.map(|(file, route)| {
-            let upstream_state = UpstreamState::of(&route, before.get(&file));
-            self.0.insert(file, upstream_state.clone());
-            Arc::new(ActiveRoute {
+            let before = before.get(&file);
+            let same = before.filter(|before| before.route == route);
+            let active = Arc::new(ActiveRoute {
+                upstream_state: UpstreamState::of(&route, before.map(|it| &it.upstream_state)),
+                version: match same {
+                    Some(before) => before.version,
+                    None => VERSIONS.fetch_add(1, Ordering::Relaxed),
+                },
                 route,
-                upstream_state,
-            })
+            });
+            self.0.insert(file, active.clone());
+            active
         });
         active.collect()
     }
@@ -129,7 +142,8 @@ impl UpstreamStates {
         let is_of = |state: &&Arc<UpstreamState>| {
             file.live.as_ref().is_some_and(|route| state.is_of(route))
         };
-        match self.0.get(&file.file).filter(is_of) {
+        let state = self.0.get(&file.file).map(|active| &active.upstream_state);
+        match state.filter(is_of) {
             Some(state) => with_upstream(status, state),
             None => status,
         }
@@ -208,6 +222,22 @@ mod tests {
         let active = states.activate(both());
         let left = active.iter().map(|route| ejected(&route.upstream_state));
         assert!(left.eq([[false, false], [true, false]]));
+    }
+
+    #[test]
+    fn route_has_another_version_once_its_manifest_says_something_else() {
+        let mut states = UpstreamStates::default();
+        let mut version = |targets: &str| {
+            let route = route("a", targets);
+            let active = states.activate([("a.yaml".to_owned(), route)].into_iter());
+            active[0].version
+        };
+        let first = version("http://one, http://two");
+        assert_eq!(version("http://one, http://two"), first);
+        let second = version("http://two, http://one");
+        assert_ne!(second, first);
+        let back = version("http://one, http://two");
+        assert!(back != first && back != second);
     }
 
     #[test]

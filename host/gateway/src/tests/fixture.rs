@@ -4,13 +4,15 @@ use super::*;
 use futures_util::future::BoxFuture;
 use futures_util::stream;
 use hms_core::body::{self, BodyError};
-use hms_core::call::{WindowAnswer, WindowCall, Windows};
+use hms_core::call::{Edition, WindowAnswer, WindowCall, Windows};
 use hms_core::error::Problem;
 use hms_net::listen::bind;
+use http::HeaderName;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use hyper_util::client::legacy::Client;
 use plugins::auth::{AuthConfig, DevSecret, KeySource, dev_secret, issue_token};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tempfile::TempDir;
 use tokio::sync::Mutex;
 
@@ -28,17 +30,24 @@ fn no_response(cause: String) -> RequestError {
 pub(super) struct FakeWindows {
     arrived: mpsc::UnboundedSender<Bytes>,
     given: Mutex<Option<mpsc::UnboundedReceiver<Bytes>>>,
+    edition: Arc<AtomicU64>,
 }
 
 impl Windows for FakeWindows {
     fn call<'a>(&'a self, window: &'a str, call: WindowCall) -> BoxFuture<'a, WindowAnswer> {
         Box::pin(async move {
+            let edition = self.edition(window);
             WindowAnswer {
                 outcome: self.answer(window, call).await,
                 release: Some(7),
-                edition: None,
+                edition,
             }
         })
+    }
+
+    fn edition(&self, _: &str) -> Option<Edition> {
+        let release = self.edition.load(Relaxed);
+        (release > 0).then_some(Edition { release, grants: 0 })
     }
 }
 
@@ -170,6 +179,11 @@ fn chosen(query: &str) -> Response<Body> {
         let length = length.parse().unwrap();
         response.headers_mut().append("content-length", length);
     }
+    let fields = said.get("fields").copied().unwrap_or_default().split('|');
+    for (name, value) in fields.filter_map(|field| field.split_once(':')) {
+        let name: HeaderName = name.parse().unwrap();
+        response.headers_mut().append(name, value.parse().unwrap());
+    }
     response
 }
 
@@ -183,6 +197,8 @@ pub(super) struct Fixture {
     pub(super) serving: JoinHandle<usize>,
     pub(super) arrived: mpsc::UnboundedReceiver<Bytes>,
     pub(super) give: mpsc::UnboundedSender<Bytes>,
+    /// That of all windows; 0 for none.
+    pub(super) edition: Arc<AtomicU64>,
 }
 
 pub(super) const OPEN: &str =
@@ -213,7 +229,9 @@ impl Fixture {
         let windows = FakeWindows {
             arrived: arrived_in,
             given: Mutex::new(Some(given)),
+            edition: Arc::new(AtomicU64::new(1)),
         };
+        let edition = windows.edition.clone();
         let gateway = Gateway::new(config, Arc::new(windows));
         let listeners = bind("127.0.0.1:0".parse().unwrap(), "--gateway")
             .await
@@ -230,6 +248,7 @@ impl Fixture {
             serving,
             arrived,
             give,
+            edition,
         }
     }
 

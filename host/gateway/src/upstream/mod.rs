@@ -21,7 +21,7 @@ use crate::request::target::Target;
 use crate::request::upload::Late;
 use crate::routes::manifest::{Destination, Endpoint, Route};
 use hms_core::body::Body;
-use hms_core::call::{WindowAnswer, WindowCall, Windows};
+use hms_core::call::{Edition, WindowAnswer, WindowCall, Windows};
 use hms_core::error::{Cause, RequestError};
 use hms_core::stream_idle::StreamIdle;
 use hms_core::trace::SpanKind;
@@ -40,6 +40,8 @@ pub struct Answer {
     pub outcome: Result<Response<Body>, RequestError>,
     /// The release of the window that got the request, even if it failed.
     pub release: Option<u64>,
+    /// Whose answer it is, for whoever keeps it. None if it must not be kept.
+    pub source: Option<Source>,
     /// The target that answered, if one had to be chosen.
     pub endpoint: Option<String>,
     /// The number of tries; 0 if only one was possible.
@@ -54,11 +56,21 @@ pub struct Answer {
     pub opened: bool,
 }
 
+/// Whose answer one is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// An ordinary service's.
+    Service,
+    /// That of a release of one of the route's windows.
+    Edition(Edition),
+}
+
 impl From<WindowAnswer> for Answer {
     fn from(answer: WindowAnswer) -> Self {
         Answer {
             outcome: answer.outcome,
             release: answer.release,
+            source: answer.edition.map(Source::Edition),
             endpoint: None,
             tries: 0,
             left_over: false,
@@ -136,6 +148,23 @@ impl Upstreams {
         self.windows.call(name, call).await.into()
     }
 
+    /// Whether an answer of `source` is the one that `route` would have now.
+    pub fn is_current(&self, route: &Route, source: Source) -> bool {
+        let Source::Edition(edition) = source else {
+            return true;
+        };
+        let mut windows = route.upstream.windows();
+        windows.any(|window| self.windows.edition(window) == Some(edition))
+    }
+
+    /// Whether no answer that `route` has now may be kept: a canary runs, or its windows are
+    /// closed.
+    pub fn is_in_between(&self, route: &Route) -> bool {
+        let mut windows = route.upstream.windows();
+        !route.upstream.has_services()
+            && windows.all(|window| self.windows.edition(window).is_none())
+    }
+
     /// Calls one target.
     async fn ask(
         &self,
@@ -189,7 +218,10 @@ impl Upstreams {
                 let service = self.service(sending, *protocol, request, at_service);
                 let answer = Box::pin(service).await;
                 span.note(&answer.outcome);
-                Ok(answer)
+                Ok(Answer {
+                    source: Some(Source::Service),
+                    ..answer
+                })
             }
         }
     }

@@ -215,6 +215,7 @@ impl OpenHost {
             descriptors::connections(limits.max_connections, open_files),
             settings.connections_per_address,
         );
+        limits.max_cache_bytes = settings.cache_memory.bytes();
         limits.bound_services(
             descriptors::services(limits.max_at_services, open_files),
             settings.connections_per_address,
@@ -497,6 +498,10 @@ fn about(
             (
                 "Grants folder",
                 settings.grants_folder().display().to_string(),
+            ),
+            (
+                "Memory for stored answers",
+                settings.cache_memory.to_string(),
             ),
             ("Instances", settings.instances.to_string()),
             (

@@ -45,9 +45,23 @@ async fn handle(request: Request) -> Result<Response, Problem> {
         ["big"] => big(number("blocks")?.unwrap_or(16)),
         // The tag, what came as it comes, and the tag.
         ["echo"] => echo(&request),
+        // The tag, and the id of the request, which no other has: an answer that is repeated shows.
+        ["asked"] => {
+            let id = request.text("x-request-id").unwrap_or_default();
+            Response::text(number("status")?.unwrap_or(200) as u16, format!("{} {id}\n", tag()))
+        }
+        // The tag, and then the answer breaks off.
+        ["broken"] => Response::stream(200, async move |out| {
+            out.write(format!("{}\n", tag())).await?;
+            panic!("as asked")
+        }),
         _ => return Err(Problem::not_found()),
     };
-    Ok(response.header("x-release", begun_by))
+    let fields = request.param::<String>("fields")?.unwrap_or_default();
+    let fields = fields.split('|').filter_map(|field| field.split_once(':'));
+    // ?fields=: these fields as well, as `cache-control:max-age=60|vary:x-a`.
+    Ok(fields.fold(response, |response, (name, value)| response.header(name, value))
+        .header("x-release", begun_by))
 }
 
 fn stream(pieces: u64, ms: u64) -> Response {

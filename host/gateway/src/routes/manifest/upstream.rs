@@ -163,6 +163,16 @@ impl Upstream {
         Some(upstream)
     }
 
+    /// The windows among the targets, by name.
+    pub fn windows(&self) -> impl Iterator<Item = &str> {
+        self.endpoints
+            .iter()
+            .filter_map(|endpoint| match &endpoint.place {
+                Destination::Window(name) => Some(name.as_str()),
+                Destination::Service { .. } => None,
+            })
+    }
+
     /// Whether a target is an ordinary service.
     pub fn has_services(&self) -> bool {
         let is_service =
