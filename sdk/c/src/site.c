@@ -12,6 +12,8 @@
 /* What a client may keep for a year, and what it asks about each time. */
 #define IMMUTABLE "public, max-age=31536000, immutable"
 #define ASK "no-cache"
+/* What the gateway may store (RFC 9213). It drops it with the release. */
+#define GATEWAY "public, max-age=31536000"
 
 static const hms_file *named(const hms_files *files, const char *name) {
     for (size_t i = 0; i < files->count; i++) {
@@ -186,6 +188,7 @@ void hms_site(const hms_request *request, hms_response *response, const hms_file
     const char *index = hms_format("%s%sindex.html", name, is_folder ? "" : "/");
     const hms_file *file = named(files, is_folder ? index : name);
     if (file != NULL) {
+        hms_set_header(response, "hms-cache-control", GATEWAY);
         give(request, response, file, 200, csp);
         return;
     }

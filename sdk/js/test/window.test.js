@@ -245,6 +245,7 @@ test("site answers with files, codings, parts and pages", async () => {
   const whole = answer(asked());
   assert.equal(await whole.text(), page);
   assert.match(whole.headers.get("content-security-policy"), /default-src 'self'/);
+  assert.equal(whole.headers.get("hms-cache-control"), "public, max-age=31536000");
   const packed = answer(asked({ "accept-encoding": "gzip, br;q=0.5" }));
   assert.deepEqual([packed.headers.get("content-encoding"), await packed.text()], ["br", "small"]);
   assert.notEqual(packed.headers.get("etag"), whole.headers.get("etag"));
@@ -257,7 +258,8 @@ test("site answers with files, codings, parts and pages", async () => {
   assert.equal(answer(asked({}, "/guide?a=b")).headers.get("location"), "/guide/?a=b");
   assert.equal(await answer(asked({}, "/none")).text(), "nothing here");
   const application = site(files, { singlePage: true });
-  assert.equal(application(asked({ accept: "text/html" }, "/none")).status, 200);
+  const fallback = application(asked({ accept: "text/html" }, "/none"));
+  assert.deepEqual([fallback.status, fallback.headers.get("hms-cache-control")], [200, null]);
   assert.equal(application(asked({ accept: "text/html" }, "/none.js")).status, 404);
   assert.throws(() => answer(asked({}, "/", "POST")), (error) => error.status === 405);
 });

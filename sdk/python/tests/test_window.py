@@ -360,6 +360,7 @@ def test_site_answers_with_files_codings_parts_and_pages(tmp_path, monkeypatch):
     whole = asked()
     assert (whole.status, whole.body) == (200, page)
     assert "default-src 'self'" in whole.headers["content-security-policy"]
+    assert whole.headers["hms-cache-control"] == "public, max-age=31536000"
     packed = asked(accept_encoding="gzip")
     assert packed.headers["content-encoding"] == "gzip"
     assert gzip.decompress(packed.body) == page
@@ -369,7 +370,9 @@ def test_site_answers_with_files_codings_parts_and_pages(tmp_path, monkeypatch):
     assert asked(range="bytes=9999-").status == 416
     assert asked(range="bytes=0-1", if_range='"old"').status == 200
     assert asked("/guide?a=b").headers["location"] == "/guide/?a=b"
-    assert (asked("/none").status, asked("/none").body) == (404, b"none")
+    missing = asked("/none")
+    assert (missing.status, missing.body) == (404, b"none")
+    assert "hms-cache-control" not in missing.headers
     with pytest.raises(RuntimeError, match="--site other"):
         Site("other")
 

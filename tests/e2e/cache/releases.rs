@@ -4,7 +4,7 @@ use super::said;
 use futures_util::future::join_all;
 use hms_harness::load::Ledger;
 use hms_harness::marked::{self, Marked, TAG_BYTES};
-use hms_harness::{Answer, Host, Options, eventually};
+use hms_harness::{Answer, Host, Options, eventually, guest};
 use http::Method;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
@@ -242,4 +242,43 @@ async fn hit_is_no_request_of_the_window() {
         assert_eq!(host.get(&path).await.text(), first);
     }
     assert_eq!(requests().await, before);
+}
+
+#[tokio::test]
+async fn files_of_a_site_that_browsers_ask_about_each_time_are_answered_from_memory() {
+    const FILE: &str = "/w/dashboard.css";
+    let host = host(&guest("site").await).await;
+    let get = async |path: &str, headers: &[(&str, &str)]| {
+        host.call(Method::GET, path, headers, "").await
+    };
+    let file = get(FILE, &[]).await;
+    assert_eq!(
+        (file.status.as_u16(), file.header("cache-control")),
+        (200, "no-cache")
+    );
+    assert_eq!(
+        (said(&file), file.header("hms-cache-control")),
+        (STORED, "")
+    );
+    let again = get(FILE, &[]).await;
+    assert_eq!((said(&again), &again.body), ("hit", &file.body));
+    let tag = [("if-none-match", file.header("etag"))];
+    let known = get(FILE, &tag).await;
+    assert_eq!((known.status.as_u16(), said(&known)), (304, "hit"));
+    // The coding is chosen by the site, so each is an answer of its own.
+    let brotli = [("accept-encoding", "br")];
+    assert_eq!(said(&get(FILE, &brotli).await), STORED);
+    let coded = get(FILE, &brotli).await;
+    assert_eq!(
+        (said(&coded), coded.header("content-encoding")),
+        ("hit", "br")
+    );
+    // What is not there has endlessly many paths, so its page is not stored.
+    for _ in 0..2 {
+        let missing = get("/w/nowhere", &[]).await;
+        assert_eq!((missing.status.as_u16(), said(&missing)), (404, "fwd=miss"));
+    }
+    // A part is the site's to make.
+    let part = get(FILE, &[("range", "bytes=0-9")]).await;
+    assert_eq!((part.status.as_u16(), said(&part)), (206, "fwd=bypass"));
 }

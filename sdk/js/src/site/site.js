@@ -8,6 +8,8 @@ const CSP = "default-src 'self'; object-src 'none'; base-uri 'self'; form-action
 /** What a client may keep for a year, and what it asks about each time. */
 const IMMUTABLE = "public, max-age=31536000, immutable";
 const ASK = "no-cache";
+/** What the gateway may store (RFC 9213). It drops it with the release. */
+const GATEWAY = "public, max-age=31536000";
 
 /** Answers with the files of `import files from "site:…"`. */
 export function site(files, { singlePage = false, csp = CSP } = {}) {
@@ -20,7 +22,11 @@ function answer(files, request, singlePage, csp) {
   const isFolder = name === "" || name.endsWith("/");
   const index = isFolder ? `${name}index.html` : `${name}/index.html`;
   const found = isFolder ? index : name;
-  if (files.has(found)) return give(request, files.get(found), 200, csp);
+  if (files.has(found)) {
+    const response = give(request, files.get(found), 200, csp);
+    response.headers.set("hms-cache-control", GATEWAY);
+    return response;
+  }
   if (!isFolder && files.has(index)) {
     const query = request.query === "" ? "" : `?${request.query}`;
     const location = `${request.publicPath(`${request.path}/`)}${query}`;

@@ -18,6 +18,8 @@ CSP = (
 
 _IMMUTABLE = "public, max-age=31536000, immutable"
 _ASK = "no-cache"
+# What the gateway may store (RFC 9213). It drops it with the release.
+_GATEWAY = "public, max-age=31536000"
 
 
 class Site:
@@ -57,7 +59,9 @@ class Site:
         index = f"{name}index.html" if is_folder else f"{name}/index.html"
         found = index if is_folder else name
         if found in self._files:
-            return self._give(request, found, 200)
+            response = self._give(request, found, 200)
+            response.headers.set("hms-cache-control", _GATEWAY)
+            return response
         if not is_folder and index in self._files:
             query = f"?{request.query}" if request.query else ""
             location = request.public_path(f"{request.path}/") + query

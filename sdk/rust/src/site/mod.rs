@@ -22,7 +22,9 @@
 //! - **Compression**: brotli or gzip as the client accepts, made when the window was built.
 //! - **Caching**: a strong entity tag, so 304 for what a client has. A file whose name has a hash
 //!   of its content, as bundlers name them, is `immutable` for a year; all others are asked about
-//!   each time (`no-cache`).
+//!   each time (`no-cache`). The plugin `cache` of a route may store all of them, because they last
+//!   as long as the release. Pages for what is not there it stores not: it would have one for each
+//!   path that somebody makes up.
 //! - **Ranges** of the uncompressed file: 206 and 416, with `If-Range`.
 //! - **Safety**: `X-Content-Type-Options: nosniff`, and a `Content-Security-Policy` with each page,
 //!   by default [`Site::CSP`].
@@ -56,6 +58,9 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 
 /// What a client has to ask about each time.
 const ASK: &str = "no-cache";
+
+/// What the gateway may store (RFC 9213). It drops it with the release.
+const GATEWAY: &str = "public, max-age=31536000";
 
 /// A file of a site.
 #[derive(Debug)]
@@ -161,11 +166,11 @@ impl Site {
                 name => format!("{name}/index.html"),
             };
             if let Some(file) = self.file(&index) {
-                return self.give(request, file, 200);
+                return self.give_stored(request, file);
             }
         } else {
             if let Some(file) = self.file(&name) {
-                return self.give(request, file, 200);
+                return self.give_stored(request, file);
             }
             name.push_str("/index.html");
             if self.file(&name).is_some() {
@@ -192,6 +197,12 @@ impl Site {
             .binary_search_by(|file| file.name.cmp(name))
             .ok()?;
         self.files.get(at)
+    }
+
+    /// A file at its own path.
+    fn give_stored(&self, request: &Request, file: &'static File) -> Result<Response, Problem> {
+        let response = self.give(request, file, 200)?;
+        Ok(response.header("hms-cache-control", GATEWAY))
     }
 
     fn give(
