@@ -10,6 +10,9 @@ async fn fixture() -> Fixture {
     let fixture = Fixture::open().await;
     let text = "uri: /c/**\nupstream: http://hms-svc-c\nstrip-prefix: /c\nplugins: [cache]\n";
     std::fs::write(fixture.data.path().join("c.yaml"), text).unwrap();
+    let small = text.replace("/c", "/small");
+    let small = small.replace("[cache]", "[cache: {max-body: 4B}]");
+    std::fs::write(fixture.data.path().join("small.yaml"), small).unwrap();
     fixture.gateway.routes.reload();
     fixture
 }
@@ -17,7 +20,11 @@ async fn fixture() -> Fixture {
 impl Fixture {
     /// What is said of the cache, and the body.
     async fn cached(&self, query: &str) -> (String, String) {
-        let answer = self.get(&format!("/c/answer?{query}"), "").await;
+        self.cached_by("c", query).await
+    }
+
+    async fn cached_by(&self, route: &str, query: &str) -> (String, String) {
+        let answer = self.get(&format!("/{route}/answer?{query}"), "").await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         let mut lines = head.lines();
         let said = lines.find_map(|line| line.strip_prefix("cache-status: hms; "));
@@ -48,6 +55,22 @@ async fn body_of_every_framing_is_stored_whole_or_not_at_all() {
     // An announced trailer says it before.
     let query = format!("status=200&body=hello&{FRESH}|trailer:x-checksum");
     assert_eq!(fixture.cached(&query).await.0, "fwd=miss");
+}
+
+#[tokio::test]
+async fn body_of_unknown_length_is_stored_up_to_the_bound_of_its_route() {
+    let fixture = fixture().await;
+    for (body, first, expected) in [
+        ("four", "fwd=miss; stored", "hit"),
+        ("fives", "fwd=miss; stored", "fwd=miss; stored"),
+    ] {
+        let query = format!("status=200&body={body}&{FRESH}&streamed=1");
+        assert_eq!(fixture.cached_by("small", &query).await.0, first);
+        assert_eq!(fixture.cached_by("small", &query).await.0, expected);
+    }
+    // A length that is told says it before.
+    let query = format!("status=200&body=fives&{FRESH}");
+    assert_eq!(fixture.cached_by("small", &query).await.0, "fwd=miss");
 }
 
 #[tokio::test]

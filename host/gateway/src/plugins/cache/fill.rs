@@ -3,7 +3,7 @@
 use super::key::Key;
 use super::memory::{Held, Memory};
 use super::plan::Plan;
-use super::stored::{From, Stored};
+use super::stored::{Arrival, Stored};
 use crate::metrics::NotCached;
 use crate::routes::ActiveRoute;
 use crate::upstream::Upstreams;
@@ -28,7 +28,7 @@ pub(super) struct Destined {
     /// The fields of the request, as the upstream saw them.
     pub(super) seen: HeaderMap,
     pub(super) plan: Plan,
-    pub(super) from: From,
+    pub(super) from: Arrival,
     pub(super) max_body: u64,
 }
 

@@ -74,10 +74,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn part() -> impl Strategy<Value = String> {
+        prop::sample::select(vec!["", "a", "b", "a.b", "ab"]).prop_map(str::to_owned)
+    }
+
     fn parts() -> impl Strategy<Value = (u64, Vec<String>)> {
-        let part = prop::sample::select(vec!["", "a", "b", "a.b", "ab"]);
-        let parts = prop::collection::vec(part.prop_map(str::to_owned), 4);
-        (0..3_u64, parts)
+        (0..3_u64, prop::collection::vec(part(), 4))
     }
 
     fn key((version, parts): &(u64, Vec<String>)) -> Key {
@@ -105,9 +107,17 @@ mod tests {
     }
 
     proptest! {
+        /// Two that differ in one part, whichever, and two that may differ in all.
         #[test]
-        fn keys_are_equal_for_equal_addresses_alone(one in parts(), other in parts()) {
+        fn keys_are_equal_for_equal_addresses_alone(
+            one in parts(), other in parts(), at in 0..4_usize, changed in part(),
+        ) {
             prop_assert_eq!(key(&one) == key(&other), one == other);
+            let mut near = one.clone();
+            near.1[at] = changed;
+            prop_assert_eq!(key(&one) == key(&near), one == near);
+            let newer = (one.0 + 1, one.1.clone());
+            prop_assert_ne!(key(&one), key(&newer));
         }
 
         #[test]

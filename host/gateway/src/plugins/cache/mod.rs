@@ -168,8 +168,8 @@ impl Around for Rule {
         request: Request<Body>,
     ) -> impl Future<Output = Result<Answer, RequestError>> + Send {
         match look(&exchange, request) {
-            Ok(answer) => Either::Left(ready(Ok(answer))),
-            Err(onward) => Either::Right(Box::pin(onward.run::<R>(exchange))),
+            Looked::Answer(answer) => Either::Left(ready(Ok(answer))),
+            Looked::Onward(onward) => Either::Right(Box::pin(onward.run::<R>(exchange))),
         }
     }
 }
@@ -182,6 +182,13 @@ pub fn is_stored(status: StatusCode, headers: &HeaderMap) -> bool {
         took: Duration::ZERO,
     };
     Plan::of(status, headers, &circumstances).is_some()
+}
+
+/// What becomes of a request.
+enum Looked {
+    /// It is answered.
+    Answer(Answer),
+    Onward(Onward),
 }
 
 /// A request that the upstream has to answer.
@@ -201,9 +208,9 @@ enum Then {
 }
 
 /// The stored answer to `request`, or how it goes on.
-fn look(exchange: &Exchange, mut request: Request<Body>) -> Result<Answer, Onward> {
+fn look(exchange: &Exchange, mut request: Request<Body>) -> Looked {
     let onward = |request, used, then| {
-        Err(Onward {
+        Looked::Onward(Onward {
             request,
             used,
             then,
@@ -242,7 +249,7 @@ fn look(exchange: &Exchange, mut request: Request<Body>) -> Result<Answer, Onwar
             let mut response = stored.answer(headers, now);
             let headers = response.headers_mut();
             headers.append(CACHE_STATUS, Use::Hit.status(false));
-            return Ok(Answer::from(WindowAnswer {
+            return Looked::Answer(Answer::from(WindowAnswer {
                 outcome: Ok(response),
                 release: stored.release,
                 edition: None,
@@ -282,7 +289,7 @@ impl Onward {
         let mut stored = false;
         match (then, seen, answer.source) {
             (Then::Store(key, mark), Some(seen), Some(source)) => {
-                let from = stored::From {
+                let from = stored::Arrival {
                     source,
                     release: answer.release,
                     mark,

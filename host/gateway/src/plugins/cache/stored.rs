@@ -35,9 +35,9 @@ pub(super) struct Stored {
     pub(super) mark: Mark,
 }
 
-/// Where an answer is from.
+/// Where an answer is from, and when it came.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct From {
+pub(super) struct Arrival {
     pub(super) source: Source,
     pub(super) release: Option<u64>,
     /// Set before the upstream was asked.
@@ -54,7 +54,7 @@ impl Stored {
         headers: &HeaderMap,
         body: Vec<u8>,
         plan: Plan,
-        from: From,
+        from: Arrival,
     ) -> Stored {
         let mut kept = copied(headers);
         clean_answer(&mut kept);
