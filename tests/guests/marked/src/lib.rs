@@ -48,7 +48,10 @@ async fn handle(request: Request) -> Result<Response, Problem> {
         // The tag, and the id of the request, which no other has: an answer that is repeated shows.
         ["asked"] => {
             let id = request.text("x-request-id").unwrap_or_default();
-            Response::text(number("status")?.unwrap_or(200) as u16, format!("{} {id}\n", tag()))
+            Response::text(
+                number("status")?.unwrap_or(200) as u16,
+                format!("{} {id}\n", tag()),
+            )
         }
         // The tag, and then the answer breaks off.
         ["broken"] => Response::stream(200, async move |out| {
@@ -60,7 +63,10 @@ async fn handle(request: Request) -> Result<Response, Problem> {
     let fields = request.param::<String>("fields")?.unwrap_or_default();
     let fields = fields.split('|').filter_map(|field| field.split_once(':'));
     // ?fields=: these fields as well, as `cache-control:max-age=60|vary:x-a`.
-    Ok(fields.fold(response, |response, (name, value)| response.header(name, value))
+    Ok(fields
+        .fold(response, |response, (name, value)| {
+            response.header(name, value)
+        })
         .header("x-release", begun_by))
 }
 
