@@ -46,7 +46,15 @@ async fn window_sees_no_environment_files_or_network() {
     let prober = guest("prober").await;
     let host = Host::with_open_windows(&[("prober", &prober)]).await;
     let seen = host.get("/prober/env").await.json();
-    assert_eq!(seen, json!({ "args": [], "variables": {}, "folders": 0 }));
+    let expected = json!({
+        "args": [],
+        "variables": {},
+        "folders": 0,
+        "file": "NotFound",
+        "socket": "PermissionDenied",
+        "datagrams": "PermissionDenied",
+    });
+    assert_eq!(seen, expected);
     let outbound = host.get("/prober/outbound?url=http://127.0.0.1:9/").await;
     assert!(
         outbound.text().contains("Denied"),

@@ -5,7 +5,7 @@ use super::cpu_share::Clock;
 use super::engine::TABLES_PER_INSTANCE;
 use super::inspect;
 use super::instance::InstanceState;
-use super::interfaces::{otel, transactions, unknown};
+use super::interfaces::{otel, stubs, transactions};
 use super::linker::Experimental;
 use super::native;
 use super::waiters::Waiters;
@@ -150,14 +150,9 @@ fn load(
     });
     let kind = component.component_type();
     let imports = |is_it: fn(&str) -> bool| kind.imports(engine).any(|(import, _)| is_it(import));
-    let link = |linker: &Linker<InstanceState>| linker.instantiate_pre(&component);
-    let pre = match trap_unknown {
-        false => link(linker),
-        true => {
-            let mut linker = linker.clone();
-            unknown::trap(&mut linker, &component, experimental).and_then(|()| link(&linker))
-        }
-    };
+    let mut linker = linker.clone();
+    let pre = stubs::add(&mut linker, &component, experimental, trap_unknown)
+        .and_then(|()| linker.instantiate_pre(&component));
     Ok(Linked {
         pre: pre.map_err(|error| {
             let imports = kind.imports(engine).map(|(import, _)| import);

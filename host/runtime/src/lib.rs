@@ -66,6 +66,7 @@ mod slow_pool;
 mod trap;
 mod usage;
 mod waiters;
+mod wasi;
 
 pub use code::{Code, LoadError};
 pub use compile::{CompileLimits, Compiler};

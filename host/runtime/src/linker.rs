@@ -9,6 +9,7 @@ use super::http_types;
 use super::instance::InstanceState;
 use super::interfaces;
 use super::outgoing;
+use super::wasi;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
@@ -79,9 +80,8 @@ pub(super) fn build(
     experimental: Experimental,
 ) -> anyhow::Result<Linker<InstanceState>> {
     let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasi::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     http_types::add_to_linker(&mut linker)?;
     outgoing::add_to_linker(&mut linker)?;

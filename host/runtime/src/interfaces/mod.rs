@@ -9,9 +9,11 @@
 //! - [`otel`] are such parts and lines of the log by `wasi:otel`, where the operator has switched
 //!   it on.
 //! - [`spin`] is what Spin's components import: key-value stores and variables.
-//! - [`unknown`] links what no window is given as functions that end the request.
+//! - [`stubs`] links what is there in name alone: files and sockets ([`empty`]), and what no window
+//!   is given.
 
 mod config;
+mod empty;
 mod environment;
 pub(crate) mod keyvalue;
 mod logging;
@@ -20,8 +22,8 @@ pub(crate) mod secrets;
 mod settings;
 mod spans;
 mod spin;
+pub(crate) mod stubs;
 pub(crate) mod transactions;
-pub(crate) mod unknown;
 
 use super::instance::InstanceState;
 use wasmtime::component::Linker;

@@ -221,8 +221,15 @@ fn env() -> Response {
             "args": std::env::args().collect::<Vec<_>>(),
             "variables": variables,
             "folders": wasip3::filesystem::preopens::get_directories().len(),
+            "file": kind(std::fs::read("/etc/passwd")),
+            "socket": kind(std::net::TcpStream::connect("127.0.0.1:80")),
+            "datagrams": kind(std::net::UdpSocket::bind("127.0.0.1:0")),
         }),
     )
+}
+
+fn kind<T>(result: std::io::Result<T>) -> String {
+    result.map_or_else(|error| format!("{:?}", error.kind()), |_| String::new())
 }
 
 fn slow_body(chunks: u64, ms: u64) -> Response {
