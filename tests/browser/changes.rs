@@ -70,8 +70,8 @@ async fn markup_in_a_log_is_text_and_the_tail_pauses() {
     browser
         .see("[data-log] p:not([hidden])", "during-the-pause")
         .await;
-    let shown = "return document.querySelectorAll('[data-log] p:not([hidden])').length";
-    assert_eq!(browser.run(shown).await, 1);
+    let shown = "document.querySelectorAll('[data-log] p:not([hidden])').length === 1";
+    browser.until("only that line is shown", shown).await;
 }
 
 #[tokio::test]

@@ -33,13 +33,9 @@ async fn table_moves_without_a_reload() {
     // Sorted and filtered by links and a form, which the live part keeps to.
     browser.write("#filter", "oth").await;
     browser.click(".filter button").await;
+    let rows = "document.querySelectorAll('tbody tr').length === 1";
+    browser.until("the table is filtered", rows).await;
     browser.see("#window-other", "open").await;
-    assert_eq!(
-        browser
-            .run("return document.querySelectorAll('tbody tr').length")
-            .await,
-        1
-    );
     assert_eq!(browser.console().await, Vec::<String>::new());
 }
 
@@ -177,8 +173,8 @@ async fn list_of_requests_moves_stands_still_when_told_to_and_is_searched_by_tra
     browser.write("#id", &shown.trace_id).await;
     browser.click(".filter button").await;
     browser.see("tbody td", "the-first").await;
-    let rows = "return document.querySelectorAll('tbody tr').length";
-    assert_eq!(browser.run(rows).await, 1);
+    let rows = "document.querySelectorAll('tbody tr').length === 1";
+    browser.until("only that request is shown", rows).await;
     // What is shown by then stays what was looked for.
     ask("the-third").await;
     browser.click("tbody th a").await;
@@ -249,8 +245,8 @@ async fn slow_request_is_found_by_its_id_and_its_parts_add_up() {
     browser.click(".filter button").await;
     browser.see("tbody th", "GET /w/sleep").await;
     browser.see("tbody td", "slow").await;
-    let rows = "return document.querySelectorAll('tbody tr').length";
-    assert_eq!(browser.run(rows).await, 1);
+    let rows = "document.querySelectorAll('tbody tr').length === 1";
+    browser.until("only that request is shown", rows).await;
     browser.click("tbody th a").await;
     browser.see(".waterfall", "guest").await;
     // No bar goes beyond the whole, and the guest's is nearly as long as it.
