@@ -161,8 +161,8 @@ pub fn give_back(headers: &mut HeaderMap, credentials: &HeaderMap) {
     }
 }
 
-/// Drops from an upstream's answer hop-by-hop fields and what is for the gateway alone, and adds the
-/// request id.
+/// Drops from an upstream's answer hop-by-hop fields and what is for the gateway alone, and adds
+/// the request id.
 pub fn clean_response(headers: &mut HeaderMap, request_id: &str) {
     clean_answer(headers);
     headers.remove(HMS_CACHE_CONTROL);

@@ -1,9 +1,9 @@
 //! Interfaces that are there in name alone, linked for one component by the types of its imports.
 //!
-//! - Files and sockets, of which no window has any: see [`empty`](super::empty). Standard toolchains
-//!   import them unasked.
-//! - What no window is given, for operators who know that it is never called: each function ends the
-//!   request that calls it.
+//! - Files and sockets, of which no window has any: see [`empty`](super::empty). Standard
+//!   toolchains import them unasked.
+//! - What no window is given, for operators who know that it is never called: each function ends
+//!   the request that calls it.
 //!
 //! wasmtime's own `define_unknown_imports_as_traps` is not used: in 48.0.8 it also stubs aliases of
 //! resources in instances that are linked, such as `wasi:http/types#headers`, and so refuses good

@@ -65,7 +65,10 @@ impl Directives {
                     }
                     None => (member, None),
                 };
-                read.take(&name.trim_ascii().to_ascii_lowercase(), || number(value));
+                let name = name.trim_ascii();
+                // Where a comma is missing, or a name is quoted, it may be one that forbids.
+                read.forbids |= !member.is_empty() && !is_token(name);
+                read.take(&name.to_ascii_lowercase(), || number(value));
                 rest = next;
             }
             // What follows an open quote may be a directive that its sender means.
@@ -118,6 +121,13 @@ fn member(list: &[u8]) -> Option<(&[u8], &[u8])> {
     (!quoted).then_some((list.trim_ascii(), &[]))
 }
 
+/// RFC 9110 section 5.6.2.
+fn is_token(name: &[u8]) -> bool {
+    let others = b"!#$%&'*+-.^_`|~";
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || others.contains(byte);
+    !name.is_empty() && name.iter().all(fits)
+}
+
 /// RFC 9111 section 5.2: a recipient takes both forms of an argument.
 fn unquoted(value: &[u8]) -> &[u8] {
     let value = value.trim_ascii();
@@ -126,7 +136,8 @@ fn unquoted(value: &[u8]) -> &[u8] {
     inner.unwrap_or(value)
 }
 
-fn number(value: Option<&[u8]>) -> Seconds {
+/// Seconds in digits, as large as they may be.
+pub(super) fn number(value: Option<&[u8]>) -> Seconds {
     let Some(digits) = value.filter(|value| !value.is_empty()) else {
         return Seconds::Wrong;
     };
@@ -232,6 +243,19 @@ mod tests {
             ),
         ] {
             assert_eq!(general(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn member_whose_name_is_no_token_forbids() {
+        for value in [
+            "no-cache no-store, max-age=60",
+            "private max-age=5, s-maxage=60",
+            "max-age=60, private; x",
+            "max-age=60, \"no-store\"",
+            "max-age=60, =no-store",
+        ] {
+            assert!(general(value).forbids, "{value}");
         }
     }
 

@@ -9,7 +9,6 @@
 use super::key::Key;
 use super::stored::Stored;
 use crate::metrics::{GatewayMetrics, NotCached};
-use crate::routes::manifest::Route;
 use http::header::{HeaderMap, HeaderName};
 use prometheus_client::metrics::counter::Counter;
 use quick_cache::sync::Cache;
@@ -148,11 +147,10 @@ impl Memory {
         }
     }
 
-    /// The present mark of an address of the upstream of `route`.
-    pub(super) fn mark(&self, route: &Route, path: &str) -> Mark {
-        let first = route.upstream.endpoints.first();
-        let upstream = first.map_or("", |endpoint| endpoint.place.label());
-        let at = self.hasher.hash_one((upstream, path)) as usize % MARKS;
+    /// The present mark of a path, as upstreams see it. Of all upstreams: one service has several
+    /// names, and a route several targets.
+    pub(super) fn mark(&self, path: &str) -> Mark {
+        let at = self.hasher.hash_one(path) as usize % MARKS;
         Mark {
             at,
             changes: self.changes(at),
@@ -164,8 +162,8 @@ impl Memory {
         self.changes(mark.at) == mark.changes
     }
 
-    /// The address has changed: no answer that was asked for before is used any more, by whichever
-    /// query, variant or route.
+    /// What is at the path has changed: no answer that was asked for before is used any more, by
+    /// whichever query, variant or route.
     pub(super) fn changed(&self, mark: Mark) {
         if let Some(changes) = self.marks.get(mark.at) {
             changes.fetch_add(1, Ordering::Relaxed);

@@ -226,7 +226,7 @@ fn look(exchange: &Exchange, mut request: Request<Body>) -> Looked {
     }
     let (method, headers) = (request.method(), request.headers());
     if !method.is_safe() {
-        let mark = memory.mark(route, request.uri().path());
+        let mark = memory.mark(request.uri().path());
         return onward(request, Use::Method, Then::Change(mark));
     }
     let head = *method == Method::HEAD;
@@ -264,7 +264,7 @@ fn look(exchange: &Exchange, mut request: Request<Body>) -> Looked {
     let then = match head || wants_no_store(headers) {
         true => Then::Nothing,
         // Before the upstream is asked, so that a change meanwhile is seen.
-        false => Then::Store(key, memory.mark(route, request.uri().path())),
+        false => Then::Store(key, memory.mark(request.uri().path())),
     };
     onward(request, used, then)
 }
@@ -281,53 +281,80 @@ impl Onward {
             Then::Store(..) => Some(request.headers().clone()),
             _ => None,
         };
+        let change = match then {
+            Then::Change(mark) => Some(Change {
+                memory: exchange.plugins.cache.clone(),
+                mark: Some(mark),
+            }),
+            _ => None,
+        };
         let begun = Instant::now();
         let mut answer = R::run(exchange.clone(), request).await?;
         let Ok(mut response) = answer.outcome else {
             return Ok(answer);
         };
+        // RFC 9111 section 4.4.
+        if let Some(change) = change
+            && is_error(response.status())
+        {
+            change.refused();
+        }
         let mut stored = false;
-        match (then, seen, answer.source) {
-            (Then::Store(key, mark), Some(seen), Some(source)) => {
-                let from = stored::Arrival {
-                    source,
-                    release: answer.release,
-                    mark,
-                    came: Instant::now(),
-                    now: SystemTime::now(),
+        if let (Then::Store(key, mark), Some(seen), Some(source)) = (then, seen, answer.source) {
+            let from = stored::Arrival {
+                source,
+                release: answer.release,
+                mark,
+                came: Instant::now(),
+                now: SystemTime::now(),
+            };
+            let circumstances = Circumstances {
+                says_who: exchange.notes.cache.says_who || seen.keys().any(may_say_who),
+                now: from.now,
+                took: from.came.saturating_duration_since(begun),
+            };
+            let plan = Plan::of(response.status(), response.headers(), &circumstances);
+            let route = exchange.matched()?;
+            if let (Some(plan), Some(rule)) = (plan, &route.rules.cache) {
+                let destined = Destined {
+                    memory: exchange.plugins.cache.clone(),
+                    upstreams: exchange.upstreams.clone(),
+                    route: route.clone(),
+                    key,
+                    seen,
+                    plan,
+                    from,
+                    max_body: rule.max_body,
                 };
-                let circumstances = Circumstances {
-                    says_who: exchange.notes.cache.says_who || seen.keys().any(may_say_who),
-                    now: from.now,
-                    took: from.came.saturating_duration_since(begun),
-                };
-                let plan = Plan::of(response.status(), response.headers(), &circumstances);
-                let route = exchange.matched()?;
-                if let (Some(plan), Some(rule)) = (plan, &route.rules.cache) {
-                    let destined = Destined {
-                        memory: exchange.plugins.cache.clone(),
-                        upstreams: exchange.upstreams.clone(),
-                        route: route.clone(),
-                        key,
-                        seen,
-                        plan,
-                        from,
-                        max_body: rule.max_body,
-                    };
-                    (response, stored) = destined.fill(response);
-                }
+                (response, stored) = destined.fill(response);
             }
-            // RFC 9111 section 4.4.
-            (Then::Change(mark), ..) if !is_error(response.status()) => {
-                exchange.plugins.cache.changed(mark);
-            }
-            _ => {}
         }
         response
             .headers_mut()
             .append(CACHE_STATUS, used.status(stored));
         answer.outcome = Ok(response);
         Ok(answer)
+    }
+}
+
+/// A change under way. It counts unless the upstream has said that nothing has changed: where its
+/// client leaves, or it fails on the way, it may have been made.
+struct Change {
+    memory: Arc<Memory>,
+    mark: Option<Mark>,
+}
+
+impl Change {
+    fn refused(mut self) {
+        self.mark = None;
+    }
+}
+
+impl Drop for Change {
+    fn drop(&mut self) {
+        if let Some(mark) = self.mark.take() {
+            self.memory.changed(mark);
+        }
     }
 }
 

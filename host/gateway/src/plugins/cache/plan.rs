@@ -1,6 +1,6 @@
 //! Whether an answer is stored, and what must hold for those who get it (RFC 9111 section 3).
 
-use super::directives::{Directives, Seconds};
+use super::directives::{self, Directives, Seconds};
 use crate::request::headers::{REQUEST_ID, TRACEPARENT, TRACESTATE};
 use hms_core::fields::{members, only};
 use hms_core::headers::HOP_BY_HOP;
@@ -64,7 +64,7 @@ impl Plan {
         let (directives, targeted) = Directives::read(headers);
         let lifetime = lifetime(&directives, targeted, headers, circumstances.now)?;
         let open = directives.opens || matches!(directives.s_maxage, Seconds::Are(_));
-        let age = age(headers, circumstances);
+        let age = age(headers, circumstances)?;
         if directives.forbids || lifetime <= age || (circumstances.says_who && !open) {
             return None;
         }
@@ -100,15 +100,22 @@ fn lifetime(
     }
 }
 
-/// Section 4.2.3, `corrected_initial_age`.
-fn age(headers: &HeaderMap, circumstances: &Circumstances) -> Duration {
-    let date = date(headers, &header::DATE);
-    let apparent = date.and_then(|date| circumstances.now.duration_since(date).ok());
+/// Section 4.2.3, `corrected_initial_age`. None if the answer says when it was made, and it cannot
+/// be read.
+fn age(headers: &HeaderMap, circumstances: &Circumstances) -> Option<Duration> {
+    let made = match headers.contains_key(header::DATE) {
+        true => date(headers, &header::DATE)?,
+        false => circumstances.now,
+    };
+    let apparent = circumstances.now.duration_since(made).unwrap_or_default();
     // Of several values the first is used (section 5.1).
-    let told = headers.get(header::AGE).and_then(|age| age.to_str().ok());
-    let told = told.and_then(|age| age.trim().split(',').next()?.trim().parse().ok());
-    let told = Duration::from_secs(u64::from(told.unwrap_or(0_u32)));
-    apparent.unwrap_or_default().max(told + circumstances.took)
+    let told = headers.get(header::AGE).map(|age| age.as_bytes());
+    let told = told.and_then(|age| age.split(|byte| *byte == b',').next());
+    let told = match directives::number(told.map(<[u8]>::trim_ascii)) {
+        Seconds::Are(seconds) => seconds,
+        Seconds::Unsaid | Seconds::Wrong => 0,
+    };
+    Some(apparent.max(Duration::from_secs(told) + circumstances.took))
 }
 
 /// A field that is a date, if it is there once and can be read.

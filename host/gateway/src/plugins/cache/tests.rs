@@ -4,7 +4,6 @@ use super::plan::{Circumstances, Plan};
 use super::stored::{Arrival, Stored};
 use super::*;
 use crate::metrics::GatewayMetrics;
-use crate::routes::manifest::Route as Manifest;
 use crate::upstream::Source;
 use hms_core::call::Edition;
 use http::header;
@@ -58,6 +57,26 @@ fn lifetime_and_age_follow_rfc_9111() {
         (&[("expires", expires), ("date", old)], Some((90, 30))),
         (&[("expires", expires), ("date", "soon")], None),
         (&[("expires", "0")], None),
+        (
+            &[("cache-control", "max-age=60"), ("age", "59")],
+            Some((60, 59)),
+        ),
+        (
+            &[("cache-control", "max-age=60"), ("age", "4294967296")],
+            None,
+        ),
+        (
+            &[("cache-control", "max-age=60"), ("age", "soon")],
+            Some((60, 0)),
+        ),
+        (
+            &[
+                ("cache-control", "max-age=60"),
+                ("date", old),
+                ("date", old),
+            ],
+            None,
+        ),
         (&[("expires", expires), ("expires", expires)], None),
         (
             &[("expires", expires), ("cache-control", "max-age=5")],
@@ -195,23 +214,20 @@ const EDITION: Source = Source::Edition(Edition {
     grants: 0,
 });
 
-/// A memory, and the route and the keys of its requests.
+/// A memory, and the keys of its requests.
 struct Fixture {
     memory: Arc<Memory>,
-    route: Manifest,
 }
 
 impl Fixture {
     fn new(bytes: u64) -> Fixture {
-        let text = "uri: /**\nupstream: http://hms-svc-w\nplugins: [cache]\n";
         Fixture {
             memory: Arc::new(Memory::new(bytes, &GatewayMetrics::new())),
-            route: Manifest::parse("w", text).unwrap(),
         }
     }
 
     fn mark(&self) -> Mark {
-        self.memory.mark(&self.route, "/a")
+        self.memory.mark("/a")
     }
 
     /// Stores an answer to a request for `path` with the fields `seen`.
@@ -379,4 +395,19 @@ proptest! {
             assert!(bytes <= 192 << 10, "{bytes}");
         });
     }
+}
+
+#[test]
+fn change_counts_unless_the_upstream_has_refused_it() {
+    let fixture = Fixture::new(1 << 20);
+    let begin = || Change {
+        memory: fixture.memory.clone(),
+        mark: Some(fixture.mark()),
+    };
+    let before = fixture.mark();
+    begin().refused();
+    assert!(fixture.memory.holds(before));
+    // Its client has left, or it failed on the way.
+    drop(begin());
+    assert!(!fixture.memory.holds(before));
 }
