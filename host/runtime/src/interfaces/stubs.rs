@@ -1,7 +1,7 @@
 //! Interfaces that are there in name alone, linked for one component by the types of its imports.
 //!
-//! - Files and sockets, of which no window has any: see [`empty`](super::empty). Standard
-//!   toolchains import them unasked.
+//! - Files and sockets, of which no window has any: see [`empty`]. Standard toolchains import them
+//!   unasked.
 //! - What no window is given, for operators who know that it is never called: each function ends
 //!   the request that calls it.
 //!
