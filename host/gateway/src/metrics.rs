@@ -312,7 +312,7 @@ impl GatewayMetrics {
         );
         registry.register(
             "cache_evicted",
-            "Entries that made room for others",
+            "Entries that made room for others, or were replaced by a newer answer",
             self.cache_evicted.clone(),
         );
         registry.register(

@@ -239,20 +239,17 @@ hms_outcome hms_fetch(const hms_call *call, hms_answer **answer) {
     return HMS_OK;
 }
 
-static const char *header(wasi_http_types_own_fields_t fields, const char *name) {
-    window_string_t asked = text_of(name);
-    wasi_http_types_list_field_value_t values;
-    wasi_http_types_method_fields_get(wasi_http_types_borrow_fields(fields), &asked, &values);
-    return values.len == 0 ? NULL : hms_sdk_text(values.ptr[0].ptr, values.ptr[0].len);
-}
-
 int hms_answer_status(const hms_answer *answer) {
     return wasi_http_types_method_incoming_response_status(
         wasi_http_types_borrow_incoming_response(answer->response));
 }
 
 const char *hms_answer_header(const hms_answer *answer, const char *name) {
-    return header(answer->headers, name);
+    window_string_t asked = text_of(name);
+    wasi_http_types_list_field_value_t values;
+    wasi_http_types_method_fields_get(wasi_http_types_borrow_fields(answer->headers), &asked,
+                                      &values);
+    return values.len == 0 ? NULL : hms_sdk_text(values.ptr[0].ptr, values.ptr[0].len);
 }
 
 hms_outcome hms_answer_read(hms_answer *answer, void *buffer, size_t size, size_t *length) {
