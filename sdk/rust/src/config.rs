@@ -1,14 +1,7 @@
 //! What the operator's file `windows/NAME.yaml` configures and reveals (`wasi:config/store`).
 
+use crate::bindings::configuration::wasi::config::store;
 use std::fmt;
-use wasi::config::store;
-
-wasip3::wit_bindgen::generate!({
-    path: "wit",
-    world: "configuration",
-    runtime_path: "wasip3::wit_bindgen::rt",
-    generate_all,
-});
 
 /// A value of `config` in this window's `windows/NAME.yaml`, as it is now: a changed file holds at
 /// once. `None` where there is none.

@@ -49,6 +49,7 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
+mod bindings;
 mod body;
 mod body_writer;
 mod conditional;

@@ -1,18 +1,9 @@
 //! The rest of the chain, for a middleware (`wasi:http/middleware`).
 
+use crate::bindings::chain::wasi::http::handler;
 use crate::response::Content;
 use crate::{Problem, Request, Response};
 use wasip3::http::types::{self, ErrorCode};
-
-wasip3::wit_bindgen::generate!({
-    path: "wit",
-    world: "chain",
-    runtime_path: "wasip3::wit_bindgen::rt",
-    with: {
-        "wasi:http/types@0.3.0": wasip3::http::types,
-    },
-    generate_all,
-});
 
 /// The rest of the chain: further middleware, then the route's window or service.
 ///
@@ -46,7 +37,7 @@ impl Next {
     pub async fn call(self, request: Request) -> Result<Response, Problem> {
         let request = request.passed_on().into_wasi();
         let request = request.map_err(Problem::internal)?;
-        match wasi::http::handler::handle(request).await {
+        match handler::handle(request).await {
             Ok(response) => Response::from_wasi(response).map_err(Problem::internal),
             Err(cause) => Err(Problem::new(
                 502,

@@ -1,13 +1,5 @@
 //! Parts of a window's own work, in the traces of its requests.
 
-#[cfg(target_family = "wasm")]
-wasip3::wit_bindgen::generate!({
-    path: "wit",
-    world: "spans",
-    runtime_path: "wasip3::wit_bindgen::rt",
-    generate_all,
-});
-
 /// Begins a part of the window's work, which ends when the [`Span`] is dropped.
 ///
 /// `hms requests` shows it with its time below `guest`, and it is exported with the trace. What the
@@ -61,7 +53,7 @@ impl Drop for Span {
 }
 
 #[cfg(target_family = "wasm")]
-use hms::telemetry::spans::{begin, end};
+use crate::bindings::spans::hms::telemetry::spans::{begin, end};
 
 #[cfg(not(target_family = "wasm"))]
 fn begin(_name: &str) -> u32 {

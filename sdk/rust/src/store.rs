@@ -1,16 +1,9 @@
 //! The window's store, typed: values are serialised as JSON.
 
+use crate::bindings::storage::wasi::keyvalue::{atomics, batch, store};
 use crate::paging::{self, Page};
 use serde::{Serialize, de::DeserializeOwned};
 use std::fmt;
-use wasi::keyvalue::{atomics, batch, store};
-
-wasip3::wit_bindgen::generate!({
-    path: "wit",
-    world: "storage",
-    runtime_path: "wasip3::wit_bindgen::rt",
-    generate_all,
-});
 
 /// How often [`Store::update`] and a transaction try. Each failure means that another instance has
 /// succeeded, so this many in a row is a crowd at one key, and the caller is better told so.

@@ -3,14 +3,8 @@
 use super::error::TransactionError;
 use crate::StoreError;
 
-wasip3::wit_bindgen::generate!({
-    path: "wit",
-    world: "events",
-    runtime_path: "wasip3::wit_bindgen::rt",
-    generate_all,
-});
-
-pub(crate) use hms::store::transactions::{
+use crate::bindings::events::hms::store::transactions;
+pub(crate) use crate::bindings::events::hms::store::transactions::{
     Change, Check, Committed, Entry, Error, Event, Place, Transaction,
 };
 
@@ -28,11 +22,11 @@ pub(super) struct Window;
 
 impl Host for Window {
     fn read(&mut self, places: &[Place]) -> Result<Vec<Option<Entry>>, Error> {
-        hms::store::transactions::read(places)
+        transactions::read(places)
     }
 
     fn commit(&mut self, transaction: &Transaction) -> Result<Committed, Error> {
-        hms::store::transactions::commit(transaction)
+        transactions::commit(transaction)
     }
 }
 
