@@ -271,5 +271,7 @@ async fn slow_request_is_found_by_its_id_and_its_parts_add_up() {
     );
     browser.go(&host, "/ui/requests?failed=true").await;
     browser.see("tbody tr", "500").await;
-    browser.until("only the failed request is shown", rows).await;
+    browser
+        .until("only the failed request is shown", rows)
+        .await;
 }

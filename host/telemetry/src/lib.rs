@@ -26,7 +26,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tracing_subscriber::EnvFilter;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use writer::{Lines, Queued};
@@ -141,7 +142,7 @@ fn log_line(level: &str, what: &Value) -> String {
 }
 
 /// Starts logging. `HMS_LOG` sets what is shown, in the syntax of `tracing_subscriber`'s
-/// `EnvFilter`; the default is `level`.
+/// `Targets`; the default is `level`.
 ///
 /// # Errors
 /// When `HMS_LOG` cannot be read, or the system gives no thread.
@@ -149,11 +150,11 @@ pub fn start(format: LogFormat, lines_of_windows: WindowLines, level: &str) -> a
     let directives = std::env::var("HMS_LOG").ok();
     let directives = directives.filter(|set| !set.is_empty());
     let directives = directives.unwrap_or_else(|| level.into());
-    let mut filter: EnvFilter = directives.parse().map_err(|error| {
+    let mut filter: Targets = directives.parse().map_err(|error| {
         anyhow::anyhow!("HMS_LOG='{directives}' cannot be read: {error}; for example HMS_LOG=debug")
     })?;
     if lines_of_windows == WindowLines::Hidden {
-        filter = filter.add_directive(format!("{}=off", inline::TARGET).parse()?);
+        filter = filter.with_target(inline::TARGET, LevelFilter::OFF);
     }
     // Not by the standard library's handles: a write that waits would hold their locks.
     let outputs = Outputs {
@@ -167,29 +168,27 @@ pub fn start(format: LogFormat, lines_of_windows: WindowLines, level: &str) -> a
         queue: outputs.log.clone(),
         json: format == LogFormat::Json,
     };
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let written = tracing_subscriber::fmt::layer()
         .with_writer(lines)
         // Else it says on stderr that stderr cannot be written, which panics: in every request, and
         // in the shutdown.
         .log_internal_errors(false);
+    let log = tracing_subscriber::registry();
     match format {
-        LogFormat::Text => builder
-            .with_ansi(io::stderr().is_terminal())
-            .fmt_fields(fields::Fields)
-            .map_event_format(|others| inline::Inline {
-                prefixed: lines_of_windows == WindowLines::Prefixed,
-                others,
-            })
-            .finish()
-            .with(exported)
-            .init(),
-        LogFormat::Json => builder
-            .json()
-            .flatten_event(true)
-            .finish()
-            .with(exported)
-            .init(),
+        LogFormat::Text => {
+            let written = written
+                .with_ansi(io::stderr().is_terminal())
+                .fmt_fields(fields::Fields)
+                .map_event_format(|others| inline::Inline {
+                    prefixed: lines_of_windows == WindowLines::Prefixed,
+                    others,
+                });
+            log.with(written).with(filter).with(exported).init();
+        }
+        LogFormat::Json => {
+            let written = written.json().flatten_event(true);
+            log.with(written).with(filter).with(exported).init();
+        }
     }
     if HOST.set(outputs).is_ok() {
         std::panic::set_hook(Box::new(log_panic));
