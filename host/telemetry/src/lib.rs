@@ -6,12 +6,14 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod fields;
+mod filter;
 mod inline;
 pub mod openmetrics;
 pub mod otlp;
 pub mod trace;
 mod writer;
 
+use anyhow::Context;
 use clap::ValueEnum;
 use hms_core::printable::{printable_json, printable_lines};
 use otlp::{LogLayer, LogQueue};
@@ -27,7 +29,6 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use writer::{Lines, Queued};
@@ -141,8 +142,8 @@ fn log_line(level: &str, what: &Value) -> String {
     format!("{}\n", printable_json(&line.to_string()))
 }
 
-/// Starts logging. `HMS_LOG` sets what is shown, in the syntax of `tracing_subscriber`'s
-/// `Targets`; the default is `level`.
+/// Starts logging. `HMS_LOG` sets what is shown: a level, and targets with another one, such as
+/// `info,egress=off`. The default is `level`.
 ///
 /// # Errors
 /// When `HMS_LOG` cannot be read, or the system gives no thread.
@@ -150,9 +151,8 @@ pub fn start(format: LogFormat, lines_of_windows: WindowLines, level: &str) -> a
     let directives = std::env::var("HMS_LOG").ok();
     let directives = directives.filter(|set| !set.is_empty());
     let directives = directives.unwrap_or_else(|| level.into());
-    let mut filter: Targets = directives.parse().map_err(|error| {
-        anyhow::anyhow!("HMS_LOG='{directives}' cannot be read: {error}; for example HMS_LOG=debug")
-    })?;
+    let mut filter =
+        filter::parse(&directives).with_context(|| format!("HMS_LOG='{directives}'"))?;
     if lines_of_windows == WindowLines::Hidden {
         filter = filter.with_target(inline::TARGET, LevelFilter::OFF);
     }

@@ -1,0 +1,70 @@
+//! What `HMS_LOG` says.
+
+use anyhow::{anyhow, bail};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
+
+/// Reads a level and targets with levels of their own, separated by commas: `info,egress=off`.
+///
+/// # Errors
+/// When something is neither. A word without a level is not taken for a target, with which all else
+/// would be silent: it is a level with a typing error.
+pub(crate) fn parse(text: &str) -> anyhow::Result<Targets> {
+    let mut filter = Targets::new();
+    for directive in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
+        filter = match directive.split_once('=') {
+            None => filter.with_default(level(directive)?),
+            Some((target, set)) => {
+                let target = target.trim();
+                if target.is_empty() || target.contains(['[', '{']) {
+                    bail!(
+                        "'{directive}': before the '=' is the name of a target, as in egress=off"
+                    );
+                }
+                filter.with_target(target, level(set.trim())?)
+            }
+        };
+    }
+    Ok(filter)
+}
+
+fn level(text: &str) -> anyhow::Result<LevelFilter> {
+    let read = text.parse().ok().filter(|_| !text.is_empty());
+    read.ok_or_else(|| {
+        anyhow!("'{text}' is not a level: use error, warn, info, debug, trace or off")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    #[test]
+    fn target_has_its_own_level_and_the_others_have_the_first() {
+        let filter = parse("info, egress=off,hms_gateway=debug").unwrap();
+        assert!(filter.would_enable("access", &Level::INFO));
+        assert!(!filter.would_enable("access", &Level::DEBUG));
+        assert!(!filter.would_enable("egress", &Level::ERROR));
+        assert!(filter.would_enable("hms_gateway::routes", &Level::DEBUG));
+    }
+
+    #[test]
+    fn last_of_two_levels_holds() {
+        let filter = parse("debug,WARN").unwrap();
+        assert!(filter.would_enable("access", &Level::WARN));
+        assert!(!filter.would_enable("access", &Level::INFO));
+    }
+
+    #[test]
+    fn what_is_no_level_is_refused_with_the_levels() {
+        for wrong in ["loud", "info,egress", "access=loud", "a=b=c", "access="] {
+            let error = parse(wrong).unwrap_err().to_string();
+            assert!(error.contains("is not a level: use error, warn"), "{error}");
+        }
+        for wrong in ["=info", "info,[{user=1}]=debug", "span[x]=info"] {
+            let error = parse(wrong).unwrap_err().to_string();
+            assert!(error.contains("the name of a target"), "{error}");
+        }
+    }
+}
