@@ -21,9 +21,8 @@ impl Workspace {
         // The same profile and the same lock file: what the tests' own guests are built from is
         // used.
         let manifest = fs::read_to_string(ours.join("components/Cargo.toml")).unwrap();
-        let members =
-            "members = [\"*\", \"../sdk/rust\", \"../sdk/rust-build\", \"../tests/guests/*\"]";
-        assert!(manifest.contains(members), "{manifest}");
+        let members = manifest.lines().find(|line| line.starts_with("members = "));
+        let members = members.expect("the workspace lists its members");
         let sdk = format!("\"{}\"", ours.join("sdk/rust").display());
         let manifest = manifest
             .replace(members, "members = [\"*\"]")

@@ -84,24 +84,26 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
 
 #[test]
 fn benches_measure_the_production_build() {
+    use std::collections::BTreeSet;
+
     let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
-    // The settings of a profile, then those of its packages: a line each, in order.
-    let settings = |profile: &str| {
-        let mut of_profile = false;
-        let mut settings = Vec::new();
-        for line in manifest.lines() {
-            if line.starts_with('[') {
-                of_profile = [
-                    format!("[profile.{profile}]"),
-                    format!("[profile.{profile}.package]"),
-                ]
-                .contains(&line.to_owned());
-            } else if of_profile && line.contains(" = ") && !line.starts_with("inherits") {
-                settings.push(line.to_owned());
-            }
-        }
-        settings.sort();
-        settings
+    let settings = |table: &str| -> BTreeSet<&str> {
+        let lines = (manifest.lines()).skip_while(|line| *line != format!("[profile.{table}]"));
+        let lines = lines.skip(1).take_while(|line| !line.starts_with('['));
+        let setting = |line: &&str| line.contains(" = ") && !line.starts_with("inherits");
+        lines.filter(setting).collect()
     };
+    assert!(settings("dist").contains("lto = \"fat\""));
     assert_eq!(settings("dist"), settings("bench"));
+    // What `release` does not optimise of the host, `bench` would inherit.
+    let back: BTreeSet<String> = (settings("release.package").into_iter())
+        .filter(|line| line.starts_with("hms-") && !line.ends_with("= 3"))
+        .filter_map(|line| Some(format!("{} = 3", line.split_once(" = ")?.0)))
+        .collect();
+    assert!(back.contains("hms-svc.opt-level = 3"), "{back:?}");
+    assert!(
+        back.iter()
+            .map(String::as_str)
+            .eq(settings("bench.package"))
+    );
 }
