@@ -1,7 +1,8 @@
 //! The crate for authors has its bindings in its source, so that nobody who builds a window has to
 //! build their generator. The test compares them with what the generator makes of `wit/`.
 //!
-//! After a change of the interfaces or of the generator's version, write them anew, in `components/`:
+//! After a change of the interfaces or of the generator's version, write them anew. In
+//! `components/`:
 //!
 //!     UPDATE_BINDINGS=1 cargo test -p bindings
 #![cfg(test)]

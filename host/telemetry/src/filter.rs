@@ -4,13 +4,14 @@ use anyhow::{anyhow, bail};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 
-/// Reads a level and targets with levels of their own, separated by commas: `info,egress=off`.
+/// Reads a level and targets with levels of their own, separated by commas: `info,egress=off`. What
+/// says no level for the others leaves them at `others`.
 ///
 /// # Errors
 /// When something is neither. A word without a level is not taken for a target, with which all else
 /// would be silent: it is a level with a typing error.
-pub(crate) fn parse(text: &str) -> anyhow::Result<Targets> {
-    let mut filter = Targets::new();
+pub(crate) fn parse(text: &str, others: LevelFilter) -> anyhow::Result<Targets> {
+    let mut filter = Targets::new().with_default(others);
     for directive in text.split(',').map(str::trim).filter(|one| !one.is_empty()) {
         filter = match directive.split_once('=') {
             None => filter.with_default(level(directive)?),
@@ -40,6 +41,10 @@ mod tests {
     use super::*;
     use tracing::Level;
 
+    fn parse(text: &str) -> anyhow::Result<Targets> {
+        super::parse(text, LevelFilter::INFO)
+    }
+
     #[test]
     fn target_has_its_own_level_and_the_others_have_the_first() {
         let filter = parse("info, egress=off,hms_gateway=debug").unwrap();
@@ -47,6 +52,19 @@ mod tests {
         assert!(!filter.would_enable("access", &Level::DEBUG));
         assert!(!filter.would_enable("egress", &Level::ERROR));
         assert!(filter.would_enable("hms_gateway::routes", &Level::DEBUG));
+    }
+
+    #[test]
+    fn targets_alone_leave_the_others_at_their_level() {
+        for text in ["", ",", "egress=off"] {
+            let filter = parse(text).unwrap();
+            assert!(filter.would_enable("access", &Level::INFO), "{text}");
+            assert!(!filter.would_enable("access", &Level::DEBUG), "{text}");
+            assert_eq!(
+                filter.would_enable("egress", &Level::INFO),
+                text != "egress=off"
+            );
+        }
     }
 
     #[test]

@@ -147,12 +147,14 @@ fn log_line(level: &str, what: &Value) -> String {
 ///
 /// # Errors
 /// When `HMS_LOG` cannot be read, or the system gives no thread.
-pub fn start(format: LogFormat, lines_of_windows: WindowLines, level: &str) -> anyhow::Result<()> {
-    let directives = std::env::var("HMS_LOG").ok();
-    let directives = directives.filter(|set| !set.is_empty());
-    let directives = directives.unwrap_or_else(|| level.into());
-    let mut filter =
-        filter::parse(&directives).with_context(|| format!("HMS_LOG='{directives}'"))?;
+pub fn start(
+    format: LogFormat,
+    lines_of_windows: WindowLines,
+    level: LevelFilter,
+) -> anyhow::Result<()> {
+    let set = std::env::var_os("HMS_LOG").unwrap_or_default();
+    let set = set.to_string_lossy();
+    let mut filter = filter::parse(&set, level).with_context(|| format!("HMS_LOG='{set}'"))?;
     if lines_of_windows == WindowLines::Hidden {
         filter = filter.with_target(inline::TARGET, LevelFilter::OFF);
     }

@@ -95,15 +95,13 @@ fn benches_measure_the_production_build() {
     };
     assert!(settings("dist").contains("lto = \"fat\""));
     assert_eq!(settings("dist"), settings("bench"));
-    // What `release` does not optimise of the host, `bench` would inherit.
+    // What `release` does not optimise of the host, both would inherit.
     let back: BTreeSet<String> = (settings("release.package").into_iter())
         .filter(|line| line.starts_with("hms-") && !line.ends_with("= 3"))
         .filter_map(|line| Some(format!("{} = 3", line.split_once(" = ")?.0)))
         .collect();
     assert!(back.contains("hms-svc.opt-level = 3"), "{back:?}");
-    assert!(
-        back.iter()
-            .map(String::as_str)
-            .eq(settings("bench.package"))
-    );
+    for inheriting in ["dist.package", "bench.package"] {
+        assert!(back.iter().map(String::as_str).eq(settings(inheriting)));
+    }
 }

@@ -34,6 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tracing::level_filters::LevelFilter;
 
 /// Time beyond the drain deadline that the end of the host may take: to close connections and
 /// stores. 5 s.
@@ -83,10 +84,10 @@ impl Purpose {
     }
 
     /// What the log shows if nobody says.
-    fn log_level(self) -> &'static str {
+    fn log_level(self) -> LevelFilter {
         match self {
-            Purpose::Operators | Purpose::Author { .. } => "info",
-            Purpose::Tests => "warn",
+            Purpose::Operators | Purpose::Author { .. } => LevelFilter::INFO,
+            Purpose::Tests => LevelFilter::WARN,
         }
     }
 }
