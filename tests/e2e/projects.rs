@@ -219,6 +219,10 @@ async fn ordinary_library_is_told_how_to_become_a_window() {
     let package = |dir: &Path| {
         fs::create_dir_all(dir.join("src")).unwrap();
         fs::write(dir.join("src/lib.rs"), "").unwrap();
+        // Programs for cargo, and no windows.
+        fs::create_dir_all(dir.join("tests")).unwrap();
+        fs::write(dir.join("tests/http.rs"), "").unwrap();
+        fs::write(dir.join("build.rs"), "fn main() {}\n").unwrap();
         let manifest = "[package]\nname = \"fees\"\nversion = \"0.1.0\"\nedition = \"2024\"\n";
         fs::write(dir.join("Cargo.toml"), manifest).unwrap();
         fs::write(dir.join("window.toml"), "lang = \"rust\"\n").unwrap();

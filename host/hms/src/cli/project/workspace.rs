@@ -137,7 +137,8 @@ struct Dependency {
 #[derive(Deserialize)]
 struct Target {
     name: String,
-    crate_types: Vec<String>,
+    /// Not `crate_types`, by which tests and build scripts are programs.
+    kind: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -153,7 +154,7 @@ struct Node {
 
 impl Target {
     fn is(&self, kind: &str) -> bool {
-        self.crate_types.iter().any(|its| its == kind)
+        self.kind.iter().any(|its| its == kind)
     }
 }
 
