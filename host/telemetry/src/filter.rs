@@ -17,7 +17,8 @@ pub(crate) fn parse(text: &str, others: LevelFilter) -> anyhow::Result<Targets> 
             None => filter.with_default(level(directive)?),
             Some((target, set)) => {
                 let target = target.trim();
-                if target.is_empty() || target.contains(['[', '{']) {
+                let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"_:".contains(&byte);
+                if target.is_empty() || !target.bytes().all(fits) {
                     bail!(
                         "'{directive}': before the '=' is the name of a target, as in egress=off"
                     );
@@ -80,7 +81,13 @@ mod tests {
             let error = parse(wrong).unwrap_err().to_string();
             assert!(error.contains("is not a level: use error, warn"), "{error}");
         }
-        for wrong in ["=info", "info,[{user=1}]=debug", "span[x]=info"] {
+        for wrong in [
+            "=info",
+            "info,[{user=1}]=debug",
+            "span[x]=info",
+            "info;egress=off",
+            "info egress=off",
+        ] {
             let error = parse(wrong).unwrap_err().to_string();
             assert!(error.contains("the name of a target"), "{error}");
         }
