@@ -99,10 +99,12 @@ fn new_project_has_its_name_in_files_and_texts_and_says_what_to_do_next() {
             "routes",
             "src",
             "tests",
-            "vendor"
+            "vendor",
+            "windows"
         ]
     );
     assert_eq!(files(&project.join("routes")), ["parking-fees.yaml"]);
+    assert_eq!(files(&project.join("windows")), ["parking-fees.yaml"]);
     let manifest = fs::read_to_string(project.join("Cargo.toml")).unwrap();
     assert!(manifest.contains("name = \"parking-fees\""), "{manifest}");
     let readme = fs::read_to_string(project.join("README.md")).unwrap();
