@@ -115,6 +115,10 @@ pub struct ReleaseRecord {
     /// SHA-256 of the grants file that was in force when it was deployed. None: there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grants: Option<String>,
+    /// The release that was live when it was deployed, to which a rollback returns. None: it was
+    /// the first, or its host did not record this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<u64>,
     /// How it ended, if it did: as a canary that was not promoted, or by falling back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fate: Option<String>,
@@ -145,7 +149,8 @@ impl WindowRecord {
     }
 
     /// Adds `release` under the next number: as the live one, or as the candidate if a share is
-    /// given. Drops the oldest if there are too many, but never one that gets requests.
+    /// given. Drops the oldest if there are too many, but never one that gets requests, nor the one
+    /// that got them until now.
     pub(super) fn with_release(
         mut self,
         mut release: ReleaseRecord,
@@ -154,7 +159,9 @@ impl WindowRecord {
         self.next = self.next.max(1);
         self.removing = false;
         let number = self.next;
+        let before = self.live;
         release.number = number;
+        release.before = (before > 0).then_some(before);
         self.next += 1;
         self.releases.push(release);
         match share {
@@ -162,11 +169,11 @@ impl WindowRecord {
             None => self.live = number,
         }
         while self.releases.len() > KEPT_RELEASES {
-            let serving = [self.live, number];
+            let needed = [before, self.live, number];
             let oldest = self
                 .releases
                 .iter()
-                .position(|release| !serving.contains(&release.number));
+                .position(|release| !needed.contains(&release.number));
             match oldest {
                 Some(index) => self.releases.remove(index),
                 None => break,
@@ -209,14 +216,26 @@ impl WindowRecord {
         earlier.map(|release| release.number)
     }
 
-    /// The newest release older than the live one that did not end as a failed canary.
+    /// The release to which a rollback returns: that before the live one, without those that ended
+    /// badly.
     pub(super) fn before_live(&self) -> Option<u64> {
-        self.releases
-            .iter()
-            .filter(|release| release.fate.is_none())
-            .map(|release| release.number)
-            .filter(|number| *number < self.live)
-            .max()
+        let mut number = self.live;
+        loop {
+            number = self.before(number)?;
+            if self.release(number).is_some_and(|it| it.fate.is_none()) {
+                return Some(number);
+            }
+        }
+    }
+
+    /// The release that was live before that one; always a lower number. If that is not recorded,
+    /// the next lower one that is kept.
+    fn before(&self, number: u64) -> Option<u64> {
+        let recorded = self.release(number).and_then(|release| release.before);
+        let kept = self.releases.iter().map(|release| release.number);
+        recorded
+            .filter(|before| *before < number)
+            .or_else(|| kept.filter(|kept| *kept < number).max())
     }
 }
 
@@ -407,6 +426,7 @@ mod tests {
             fallback: false,
             trap_unknown: false,
             grants: None,
+            before: None,
             fate: None,
         }
     }
@@ -421,6 +441,38 @@ mod tests {
         assert_eq!(record.releases.len(), KEPT_RELEASES);
         assert_eq!(record.releases[0].number, 16);
         assert_eq!(record.before_live(), Some(24));
+    }
+
+    #[test]
+    fn release_that_was_live_at_the_deploy_is_the_one_before() {
+        let deployed = |record: WindowRecord| record.with_release(release(), None);
+        let back = |record: &WindowRecord, to| WindowRecord {
+            live: to,
+            ..record.clone()
+        };
+        let mut record = (0..4).fold(WindowRecord::default(), |record, _| deployed(record));
+        record = deployed(back(&record, 1));
+        assert_eq!((record.live, record.before_live()), (5, Some(1)));
+        assert_eq!(back(&record, 1).before_live(), None);
+        assert_eq!(back(&record, 4).before_live(), Some(3));
+        // One that fell back is passed over, for the one before it.
+        record = deployed(deployed(record));
+        record.fall_back_to(6, "test");
+        record.live = 6;
+        record.fall_back_to(5, "test");
+        assert_eq!(back(&record, 7).before_live(), Some(5));
+        // It is kept, however old.
+        record = back(&record, 1);
+        for expected in 8..=20 {
+            let next = deployed(record.clone());
+            assert_eq!((next.live, next.before_live()), (expected, Some(1)));
+            record = back(&next, 1);
+        }
+        // A record from before.
+        for release in &mut record.releases {
+            release.before = None;
+        }
+        assert_eq!(back(&record, 20).before_live(), Some(19));
     }
 
     #[test]

@@ -380,6 +380,7 @@ pub fn numbered(number: u64) -> ReleaseRecord {
         fallback: false,
         trap_unknown: false,
         grants: None,
+        before: None,
         fate: None,
     }
 }

@@ -58,7 +58,7 @@ impl Stop {
 pub(super) struct Rollback {
     /// The window
     name: WindowName,
-    /// The release [default: the one before the live one]
+    /// The release [default: the one that was live when the live one was deployed]
     #[arg(long, value_name = "N")]
     to: Option<u64>,
     /// Agree that it may do more than the live release

@@ -222,6 +222,7 @@ impl Registry {
             fallback: options.fallback,
             trap_unknown,
             grants: granted.load().digest.clone(),
+            before: None,
             fate: None,
         };
         let mut next = record.clone().with_release(fresh, options.canary);
