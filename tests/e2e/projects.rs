@@ -156,7 +156,7 @@ async fn build_that_writes_its_own_sources_is_not_repeated_for_ever() {
     );
     let host = project.up().await;
     release(&host, "looping", 1).await;
-    logged(&host, 1, "stamp.txt changed during two builds in a row").await;
+    logged(&host, 1, "stamp.txt changed during three builds in a row").await;
     let builds = || host.log().matches("looping changed: building").count();
     let before = builds();
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
@@ -164,6 +164,34 @@ async fn build_that_writes_its_own_sources_is_not_repeated_for_ever() {
     // It is still a source when somebody else writes it.
     fs::write(project.dir().join("stamp.txt"), "by hand").unwrap();
     logged(&host, before + 1, "looping changed: building").await;
+}
+
+#[tokio::test]
+async fn saves_during_two_builds_in_a_row_are_built() {
+    let project = Project::new("slow").await;
+    let write = |text: &str| fs::write(project.dir().join("text.txt"), text).unwrap();
+    let built = || fs::read_to_string(project.dir().join("dist/text.txt")).unwrap_or_default();
+    write("first");
+    // What is saved after the copy is in the next build.
+    project.build_by(
+        "mkdir -p dist && cp text.txt dist/ && sleep 1 && cp source.wasm dist/made.wasm",
+        "",
+    );
+    let host = project.up().await;
+    release(&host, "slow", 1).await;
+    write("second");
+    for text in ["third", "fourth"] {
+        let before = built();
+        hms_harness::eventually("a build has begun", || async {
+            (built() != before).then_some(())
+        })
+        .await;
+        write(text);
+    }
+    hms_harness::eventually("the last save is built", || async {
+        (built() == "fourth").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use crate::cli::project::{self, Built, Plan, Profile, build_windows};
 use crate::cli::serve::Folders;
 use hms_api::{WindowState, WindowStatus};
 use hms_windows::{FileDeploy, Registry};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -23,6 +23,10 @@ const MAX_DEBOUNCE: Duration = Duration::from_secs(1);
 
 /// How long what a build has written at its end may go unseen. 50 ms.
 const LAST_WRITES: Duration = Duration::from_millis(50);
+
+/// A source that changes during so many builds of a command in a row is written by it. Fewer may be
+/// its author, who saves while a slow build runs.
+const OWN_WRITES: u32 = 3;
 
 /// Names that are told of what changed; of more, how many.
 const MAX_NAMES: usize = 3;
@@ -57,10 +61,8 @@ impl Save {
 struct Known {
     plan: Plan,
     sources: Sources,
-    /// Sources that changed during the last build of a command: it may have written them.
-    suspects: BTreeSet<PathBuf>,
-    /// Sources that builds of commands write, as was seen twice.
-    made: BTreeSet<PathBuf>,
+    /// Sources that changed during the last build of a command, and during how many in a row.
+    changed: BTreeMap<PathBuf, u32>,
 }
 
 impl Author {
@@ -69,8 +71,7 @@ impl Author {
         let mut known = Known {
             plan: Plan::default(),
             sources: Sources::below(self.roots.clone(), self.out.clone()).await,
-            suspects: BTreeSet::new(),
-            made: BTreeSet::new(),
+            changed: BTreeMap::new(),
         };
         say("building the windows (the first time takes a minute or two)");
         let (mut whole, mut next) = self.round(&mut known, None).await;
@@ -103,8 +104,7 @@ impl Author {
         let Known {
             plan,
             sources,
-            suspects,
-            made,
+            changed,
         } = known;
         let saved = save.as_ref().map(|save| save.at);
         let mut work = match &save {
@@ -145,21 +145,27 @@ impl Author {
         }
         // Cargo itself writes it.
         during.retain(|file| !file.ends_with("Cargo.lock"));
-        let written: BTreeSet<PathBuf> = (during.iter())
+        *changed = (during.iter())
             .filter(|file| work.is_of_command(plan, file))
-            .cloned()
+            .map(|file| {
+                (
+                    file.clone(),
+                    changed.get(file).map_or(1, |before| before + 1),
+                )
+            })
             .collect();
-        let again: BTreeSet<PathBuf> = written.intersection(suspects).cloned().collect();
-        if !again.is_subset(made) {
-            let files = names_of_files(&again, &self.roots);
+        let made: BTreeSet<PathBuf> = (changed.iter())
+            .filter(|(_, builds)| **builds == OWN_WRITES)
+            .map(|(file, _)| file.clone())
+            .collect();
+        if !made.is_empty() {
+            let files = names_of_files(&made, &self.roots);
             say(&format!(
-                "{files} changed during two builds in a row, so the build itself writes it, and it starts no build; \
-                 'watch' in window.toml says what does"
+                "{files} changed during three builds in a row, so the build itself writes it, and it starts no build \
+                 (if it was you, save it once more); 'watch' in window.toml says what does"
             ));
-            made.extend(again);
         }
-        *suspects = written;
-        during.retain(|file| !(made.contains(file) && suspects.contains(file)));
+        during.retain(|file| changed.get(file).is_none_or(|builds| *builds < OWN_WRITES));
         (whole, (!during.is_empty()).then(|| Save::new(during)))
     }
 

@@ -147,9 +147,10 @@ impl Look {
     }
 }
 
-/// Hidden files, and what editors leave beside a file while it is open.
+/// Hidden files, what editors leave beside a file while it is open, and logs: a line about a build
+/// must not start the next one.
 fn is_none_of_ours(name: &str) -> bool {
-    name.starts_with(['.', '#']) || name.ends_with('~') || name == "4913"
+    name.starts_with(['.', '#']) || name.ends_with('~') || name == "4913" || name.ends_with(".log")
 }
 
 fn difference(
@@ -194,6 +195,7 @@ mod tests {
         fs::write(root.join("target/pay.wasm"), "").unwrap();
         fs::write(src.join(".lib.rs.swp"), "").unwrap();
         fs::write(src.join("lib.rs~"), "").unwrap();
+        fs::write(root.join("up.log"), "").unwrap();
         fs::write(src.join("lib.rs"), "22").unwrap();
         assert_eq!(names(&mut sources).await, ["lib.rs"]);
         fs::create_dir(src.join("target")).unwrap();
