@@ -3,8 +3,10 @@
 use super::serve::Folders;
 use hms_api::LiveRoute;
 use hms_core::printable::Printable;
+use hms_net::client::Screen;
 use hms_telemetry::LogFormat;
 use hms_windows::Registry;
+use hyper::Uri;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,6 +23,8 @@ pub(super) struct Banner {
     pub dev_secret: bool,
     /// Whose routes can be tried.
     pub folders: Folders,
+    /// Which addresses of services can be asked.
+    pub upstreams: Screen,
 }
 
 /// The windows of this repository, with requests that show what they do.
@@ -130,7 +134,7 @@ impl Banner {
             let path = if path.is_empty() { "/" } else { path };
             let needs = match route.upstream.starts_with(WINDOW) || !route.targets.is_empty() {
                 true => String::new(),
-                false => format!("    # asks {}, which has to run", route.upstream),
+                false => self.needs(&route.upstream),
             };
             let gateway = &self.gateway;
             text.push_str(&format!("  curl{token}{method} {gateway}{path}{needs}\n"));
@@ -139,6 +143,19 @@ impl Banner {
             text.push_str("  no route leads to a window yet: write routes/NAME.yaml beside it\n");
         }
         text
+    }
+
+    /// What a route to that service needs before it can be tried.
+    fn needs(&self, service: &str) -> String {
+        let uri: Option<Uri> = service.parse().ok();
+        let host = match uri.as_ref().and_then(Uri::host).unwrap_or_default() {
+            "localhost" => "127.0.0.1",
+            host => host.trim_matches(['[', ']']),
+        };
+        match self.upstreams.check_host(host) {
+            Ok(()) => format!("    # asks {service}, which has to run"),
+            Err(_) => format!("    # asks {service}: refused without --upstream-allow {host}"),
+        }
     }
 
     fn examples_to_try(&self) -> String {

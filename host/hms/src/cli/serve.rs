@@ -21,6 +21,7 @@ use hms_gateway::{Gateway, GatewayConfig};
 use hms_grants::{AllGrants, GrantsFile, GrantsFolder, GrantsMetrics, NamedFiles};
 use hms_manifest::ManifestSet;
 use hms_net::certificate::Certificate;
+use hms_net::client::Screen;
 use hms_net::lanes::{Lanes, Threads};
 use hms_net::listen::bind;
 use hms_runtime::Compiler;
@@ -425,6 +426,7 @@ impl OpenHost {
             routes: self.config.settings.routes.clone(),
             dev_secret: self.dev_secret,
             folders: self.folders(),
+            upstreams: Screen::public_and(&self.config.settings.upstream_allow),
         }
     }
 }
