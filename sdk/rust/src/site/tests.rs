@@ -150,10 +150,12 @@ fn what_is_not_there_is_404_and_for_a_single_page_the_page_of_a_navigation() {
     let (status, headers, body) = get(&single, "/people/7", &html);
     assert_eq!((status, &*body), (200, &b"hello"[..]));
     assert!(!headers.contains_key("hms-cache-control"));
+    assert_eq!(headers["vary"], "accept");
     // A script asks for data, a page for an image: it is told that there is none.
+    let (status, headers, _) = get(&single, "/people/7", &[("accept", "application/json")]);
     assert_eq!(
-        get(&single, "/people/7", &[("accept", "application/json")]).0,
-        404
+        (status, &headers["vary"]),
+        (404, &"accept".parse().unwrap())
     );
     assert_eq!(get(&single, "/people/7.png", &html).0, 404);
 
