@@ -1,5 +1,6 @@
 //! Holds the pages of docs/ to the code, so that nobody has to remember them.
 
+mod architecture;
 mod arrows;
 mod public;
 mod sources;
