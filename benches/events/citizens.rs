@@ -1,7 +1,7 @@
 //! What citizens of another window see while events are delivered as fast as the host may.
 
 use crate::Args;
-use crate::house::{House, wrk};
+use crate::bench::{BenchHost, wrk};
 use crate::load::{Figure, Load};
 use crate::pairs::{Pairs, middle};
 use std::sync::Arc;
@@ -17,21 +17,21 @@ const LAG: u64 = 2_000;
 pub async fn run(args: &Args) {
     println!("requests of {CLIENTS} citizens to another window:");
     for concurrency in [8, 64] {
-        let house = Arc::new(House::open().await);
+        let bench = Arc::new(BenchHost::open().await);
         let text = format!(
             "subscriptions:\n  all:\n    from: [emitter]\n    to: /book\n    start: now\n    \
              concurrency: {concurrency}\n"
         );
-        house.write_subscription("ledger", "all", &text).await;
-        let load = Load::get(format!("{}/hello/", house.host.gateway())).connections(CLIENTS);
+        bench.write_subscription("ledger", "all", &text).await;
+        let load = Load::get(format!("{}/hello/", bench.host.gateway())).connections(CLIENTS);
         wrk(&load, Duration::from_secs(1)).await;
         let (mut pairs, mut rates) = (Pairs::default(), Vec::new());
         for _ in 0..args.pairs {
-            let (figure, rate) = beside_deliveries(&house, &load, args.time()).await;
+            let (figure, rate) = beside_deliveries(&bench, &load, args.time()).await;
             pairs.ours.push(figure);
             rates.push(rate);
             // What is left does not fall into the quiet time.
-            house.rest("ledger", "all").await;
+            bench.drained("ledger", "all").await;
             pairs.theirs.push(wrk(&load, args.time()).await);
         }
         let row = |figures: &[Figure]| {
@@ -58,8 +58,8 @@ pub async fn run(args: &Args) {
 }
 
 /// The load, and deliveries a second meanwhile.
-async fn beside_deliveries(house: &Arc<House>, load: &Load, time: Duration) -> (Figure, f64) {
-    let feeding = house.clone();
+async fn beside_deliveries(bench: &Arc<BenchHost>, load: &Load, time: Duration) -> (Figure, f64) {
+    let feeding = bench.clone();
     let _feeder = AbortOnDropHandle::new(tokio::spawn(async move {
         loop {
             let lag = feeding.of_subscription("ledger", "all", "lag").await;
@@ -70,8 +70,8 @@ async fn beside_deliveries(house: &Arc<House>, load: &Load, time: Duration) -> (
         }
     }));
     sleep(Duration::from_millis(300)).await;
-    let (before, begun) = (house.delivered("ledger", "all").await, Instant::now());
+    let (before, begun) = (bench.delivered("ledger", "all").await, Instant::now());
     let figure = wrk(load, time).await;
-    let delivered = house.delivered("ledger", "all").await - before;
+    let delivered = bench.delivered("ledger", "all").await - before;
     (figure, delivered as f64 / begun.elapsed().as_secs_f64())
 }

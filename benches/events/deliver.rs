@@ -1,6 +1,6 @@
 //! Deliveries a second: a full log, and a window that subscribes to it from its start.
 
-use crate::house::House;
+use crate::bench::BenchHost;
 use crate::{Args, verdict};
 use hms_harness::process::cpu;
 use std::time::{Duration, Instant};
@@ -21,14 +21,14 @@ pub async fn run(args: &Args) -> bool {
         args.events
     );
     println!("  concurrency   the window's work   deliveries/s   µs of the host's CPU/delivery");
-    let house = House::open().await;
-    let events = house.fill(args.events).await;
+    let bench = BenchHost::open().await;
+    let events = bench.fill(args.events).await;
     let mut reached = true;
     for (work, (path, what)) in WORK.into_iter().enumerate() {
         for concurrency in [8, 64] {
             // A new name: a new cursor.
             let name = format!("all-{work}-{concurrency}");
-            let (rate, used) = drain(&house, &name, path, concurrency, events).await;
+            let (rate, used) = drain(&bench, &name, path, concurrency, events).await;
             let marked = (work, concurrency) == (1, 64);
             let mark = match marked {
                 true => format!("   mark {MARK:.0}: {}", verdict(rate >= MARK)),
@@ -42,24 +42,30 @@ pub async fn run(args: &Args) -> bool {
 }
 
 /// Deliveries a second, without the first tenth, and processor time of each.
-async fn drain(house: &House, name: &str, path: &str, concurrency: u32, events: u64) -> (f64, f64) {
+async fn drain(
+    bench: &BenchHost,
+    name: &str,
+    path: &str,
+    concurrency: u32,
+    events: u64,
+) -> (f64, f64) {
     let text = format!(
         "subscriptions:\n  {name}:\n    from: [emitter]\n    to: {path}\n    start: earliest\n    \
          concurrency: {concurrency}\n"
     );
-    house.host.write_grants("ledger", &text);
+    bench.host.write_grants("ledger", &text);
     let bound = Instant::now() + BOUND;
     let mut begun = None;
     loop {
         assert!(Instant::now() < bound, "they are not delivered");
-        let done = house.delivered("ledger", name).await;
+        let done = bench.delivered("ledger", name).await;
         match begun {
             None if done >= events / 10 => {
-                begun = Some((Instant::now(), done, cpu(house.host.pid()).own));
+                begun = Some((Instant::now(), done, cpu(bench.host.pid()).own));
             }
             Some((since, before, used)) if done >= events => {
                 let count = (done - before) as f64;
-                let used = cpu(house.host.pid()).own - used;
+                let used = cpu(bench.host.pid()).own - used;
                 return (count / since.elapsed().as_secs_f64(), used / count * 1e6);
             }
             _ => sleep(Duration::from_millis(10)).await,

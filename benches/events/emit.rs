@@ -1,7 +1,7 @@
 //! Events a second that one window emits; nobody subscribes to them.
 
 use crate::Args;
-use crate::house::{House, event, post, wrk};
+use crate::bench::{BenchHost, event, post, wrk};
 use crate::load::Load;
 use hms_harness::process::cpu;
 use serde_json::{Value, json};
@@ -15,15 +15,15 @@ pub async fn run(args: &Args) {
         "  clients   events of each   events/s   p50 ms   p99 ms   µs of the host's CPU/event"
     );
     for (clients, each) in ROWS {
-        let house = House::open().await;
+        let bench = BenchHost::open().await;
         let events: Vec<Value> = (0..each).map(|number| event(number, None)).collect();
         let task = json!({ "events": events });
-        let load = Load::get(format!("{}/emitter/do", house.host.gateway()))
+        let load = Load::get(format!("{}/emitter/do", bench.host.gateway()))
             .connections(clients)
             .script(post(&format!("emit-{each}"), &task.to_string()));
-        let before = cpu(house.host.pid()).own;
+        let before = cpu(bench.host.pid()).own;
         let figure = wrk(&load, args.time()).await;
-        let used = cpu(house.host.pid()).own - before;
+        let used = cpu(bench.host.pid()).own - before;
         let per_second = figure.per_second * each as f64;
         println!(
             "  {clients:7} {each:16} {per_second:10.0} {:8.2} {:8.2} {:28.0}",

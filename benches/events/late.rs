@@ -5,7 +5,7 @@
 //! which includes the commit, and from the answer to that request, which comes after the commit and
 //! often after the event (0 then). A window counts from the request, by its own clock.
 
-use crate::house::{House, event, now_us};
+use crate::bench::{BenchHost, event, now_us};
 use crate::{Args, verdict};
 use hms_harness::services::{Reply, Server};
 use serde_json::json;
@@ -60,15 +60,15 @@ async fn to_service(name: &str, pace: Pace) -> bool {
         Reply::new(200, json!({}))
     })
     .await;
-    let house = Arc::new(House::open().await);
+    let bench = Arc::new(BenchHost::open().await);
     let outbound = format!(
         "outbound:\n  - to: {}\n    methods: [POST]\n    private: [127.0.0.0/8]\n",
         service.url()
     );
     let to = format!("{}/events", service.url());
-    house.subscribe("emitter", "sink", &to, &outbound).await;
-    let asked = emit(&house, pace).await;
-    house.rest("emitter", "sink").await;
+    bench.subscribe("emitter", "sink", &to, &outbound).await;
+    let asked = emit(&bench, pace).await;
+    bench.drained("emitter", "sink").await;
     let received = received.lock().unwrap();
     let ms = |of: &dyn Fn(&(u64, Instant, Instant)) -> Duration| -> Vec<f64> {
         asked
@@ -97,11 +97,11 @@ async fn to_service(name: &str, pace: Pace) -> bool {
 }
 
 async fn to_window(name: &str, pace: Pace) -> bool {
-    let house = Arc::new(House::open().await);
-    house.subscribe("ledger", "all", "/book", "").await;
-    emit(&house, pace).await;
-    house.rest("ledger", "all").await;
-    let late: BTreeMap<String, i64> = house.host.get("/ledger/late").await.read();
+    let bench = Arc::new(BenchHost::open().await);
+    bench.subscribe("ledger", "all", "/book", "").await;
+    emit(&bench, pace).await;
+    bench.drained("ledger", "all").await;
+    let late: BTreeMap<String, i64> = bench.host.get("/ledger/late").await.read();
     let late = late.into_iter().flat_map(|(tenths, count)| {
         let ms = tenths.parse::<f64>().unwrap() / 10.0;
         std::iter::repeat_n(ms, count as usize)
@@ -132,17 +132,17 @@ fn print(name: &str, what: &str, mut late: Vec<f64>, marked: bool) -> bool {
     reached
 }
 
-async fn emit(house: &Arc<House>, pace: Pace) -> Asked {
+async fn emit(bench: &Arc<BenchHost>, pace: Pace) -> Asked {
     // The first ones find nothing as it stays.
     for number in 0..20 {
-        one(house, u64::MAX - number, false).await;
+        one(bench, u64::MAX - number, false).await;
     }
     sleep(Duration::from_millis(500)).await;
     let mut asked = Vec::new();
     match pace {
         Pace::Single(count) => {
             for number in 0..count {
-                asked.push(one(house, number, true).await);
+                asked.push(one(bench, number, true).await);
                 sleep(PAUSE).await;
             }
         }
@@ -151,8 +151,8 @@ async fn emit(house: &Arc<House>, pace: Pace) -> Asked {
             let mut asking = JoinSet::new();
             for number in 0..rate * time.as_secs() {
                 sleep_until(begun + Duration::from_secs(1) * number as u32 / rate as u32).await;
-                let house = house.clone();
-                asking.spawn(async move { one(&house, number, true).await });
+                let bench = bench.clone();
+                asking.spawn(async move { one(&bench, number, true).await });
             }
             asked = asking.join_all().await;
         }
@@ -161,10 +161,10 @@ async fn emit(house: &Arc<House>, pace: Pace) -> Asked {
 }
 
 /// Emits one event.
-async fn one(house: &House, number: u64, counted: bool) -> (u64, Instant, Instant) {
+async fn one(bench: &BenchHost, number: u64, counted: bool) -> (u64, Instant, Instant) {
     let mut event = event(number % (1 << 32), counted.then(now_us));
     event["attributes"] = json!([["number", number.to_string()]]);
     let asked = Instant::now();
-    house.emit(&json!({ "events": [event] })).await;
+    bench.emit(&json!({ "events": [event] })).await;
     (number, asked, Instant::now())
 }

@@ -13,10 +13,10 @@
     reason = "a bench, which ends by a panic"
 )]
 
+mod bench;
 mod citizens;
 mod deliver;
 mod emit;
-mod house;
 mod late;
 #[path = "../compare/load.rs"]
 #[allow(dead_code, reason = "compare uses all of it")]

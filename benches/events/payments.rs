@@ -1,6 +1,6 @@
 //! What an event costs a payment: kept alone, kept in a transaction, and kept with an event in one.
 
-use crate::house::{House, post, wrk};
+use crate::bench::{BenchHost, post, wrk};
 use crate::load::{Figure, Load};
 use crate::pairs::{Pairs, median, middle};
 use crate::{Args, verdict};
@@ -19,10 +19,10 @@ const WAYS: [(&str, &str); 3] = [
 
 pub async fn run(args: &Args) -> bool {
     println!("payments of {CLIENTS} clients, on disk before the answer:");
-    let house = House::open().await;
+    let bench = BenchHost::open().await;
     let script = post("pay", r#"{"amount":42,"purpose":"FOIA copy fee"}"#);
     let loads = WAYS.map(|(way, _)| {
-        let url = format!("{}/ledger/payments?how={way}", house.host.gateway());
+        let url = format!("{}/ledger/payments?how={way}", bench.host.gateway());
         Load::get(url).connections(CLIENTS).script(script.clone())
     });
     // The log and its tables are there, and each way has been used.

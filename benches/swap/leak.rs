@@ -72,11 +72,11 @@ pub async fn run(args: &Args) -> bool {
             deploy(&host, "marked", marked.release(number)).await;
             ledger.done();
         }
-        let tally = load.stop().await;
-        if tally.failed_requests() > 0 {
-            println!("failures: {tally}");
+        let result = load.stop().await;
+        if result.failed_requests() > 0 {
+            println!("failures: {result}");
         }
-        failed += tally.failed_requests();
+        failed += result.failed_requests();
         let held = held_at_rest(&host, "marked", &RUSH).await;
         show(number, &held);
         first.get_or_insert(held);

@@ -49,12 +49,12 @@ pub async fn run(args: &Args) -> bool {
         for edit in range {
             took.push(one(&host, edit).await);
         }
-        let tally = load.stop().await;
-        if tally.failed_requests() > 0 {
-            println!("failures: {tally}");
+        let result = load.stop().await;
+        if result.failed_requests() > 0 {
+            println!("failures: {result}");
         }
-        requests += tally.requests();
-        failed += tally.failed_requests();
+        requests += result.requests();
+        failed += result.failed_requests();
         held.push(held_at_rest(&host, "marked", &RUSH).await);
     }
     took.sort_unstable();

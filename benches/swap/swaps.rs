@@ -3,7 +3,7 @@
 use super::args::Args;
 use super::deploy::{Deploys, deploy};
 use hms_harness::Host;
-use hms_harness::load::{Ledger, Load, Period, Tally};
+use hms_harness::load::{Ledger, Load, LoadResult, Period};
 use hms_harness::marked::Marked;
 use hms_harness::process::{Cpu, cpu};
 use std::sync::Arc;
@@ -64,9 +64,9 @@ pub async fn run(args: &Args) -> bool {
         begin.stop(&host, &mut quiet);
         eprintln!("{number} swaps");
     }
-    let tally = load.stop().await;
-    report(&tally, &deploys, &swapping, &quiet);
-    tally.failed_requests() == 0
+    let result = load.stop().await;
+    report(&result, &deploys, &swapping, &quiet);
+    result.failed_requests() == 0
 }
 
 struct Meter {
@@ -101,16 +101,16 @@ fn ratio(with: f64, without: f64) -> String {
     }
 }
 
-fn report(tally: &Tally, deploys: &Deploys, swapping: &Spent, quiet: &Spent) {
-    let (with, without) = (tally.of(Period::Swapping), tally.of(Period::Quiet));
+fn report(result: &LoadResult, deploys: &Deploys, swapping: &Spent, quiet: &Spent) {
+    let (with, without) = (result.of(Period::Swapping), result.of(Period::Quiet));
     println!(
         "requests  {}, of them {} while swapping and {} in an equal time without",
-        tally.requests(),
+        result.requests(),
         with.requests,
         without.requests
     );
     println!("swaps     {}", deploys.total.count());
-    println!("failures  {} ({tally})", tally.failed_requests());
+    println!("failures  {} ({result})", result.failed_requests());
     println!();
     println!("{:<34}{:>10}{:>10}{:>8}", "", "swapping", "quiet", "ratio");
     let row = |what: &str, with: f64, without: f64| {

@@ -5,7 +5,7 @@ use hms_gateway::plugins::auth::{AuthConfig, DevSecret, KeySource, Rule, Verifie
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 
-static HOUSE: LazyLock<(Verifier, tokio::runtime::Runtime)> = LazyLock::new(|| {
+static VERIFIER: LazyLock<(Verifier, tokio::runtime::Runtime)> = LazyLock::new(|| {
     let folder = std::env::temp_dir().join(format!("hms-fuzz-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let secret: DevSecret = dev_secret::load_or_create(&folder).expect("a secret");
@@ -18,7 +18,7 @@ static HOUSE: LazyLock<(Verifier, tokio::runtime::Runtime)> = LazyLock::new(|| {
 });
 
 fuzz_target!(|text: &str| {
-    let (verifier, runtime) = &*HOUSE;
+    let (verifier, runtime) = &*VERIFIER;
     let mut headers = http::HeaderMap::new();
     let Ok(value) = http::HeaderValue::from_str(text) else {
         return;

@@ -9,7 +9,7 @@ const GRANTS: &str = "subscriptions:
   all: {from: [emitter], start: earliest, to: /once}
 schedules:
   daily: {cron: \"0 4 * * *\", to: /once}
-config: {wish: '{\"status\": 400}'}
+config: {reply: '{\"status\": 400}'}
 ";
 
 /// Deploys the window `inbox`, which refuses two events of the window `emitter`.

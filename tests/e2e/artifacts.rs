@@ -41,10 +41,10 @@ fn damage(host: &Host, component: &[u8]) {
     fs::write(&file, &component[..500]).unwrap();
 }
 
-fn fate(shown: &WindowDetail, number: u64) -> &str {
+fn outcome(shown: &WindowDetail, number: u64) -> &str {
     let mut releases = shown.releases.iter();
     let release = releases.find(|release| release.number == number).unwrap();
-    release.fate.as_deref().unwrap_or_default()
+    release.outcome.as_deref().unwrap_or_default()
 }
 
 fn live(shown: &WindowDetail) -> Option<u64> {
@@ -181,8 +181,8 @@ async fn unloadable_candidate_ends_its_canary_and_the_live_release_serves() {
         let shown = host.window_and_releases("hello").await;
         assert_eq!(shown.window.canary, None);
         assert_eq!(live(&shown), Some(1));
-        let fate = fate(&shown, number);
-        assert!(fate.contains("could not be loaded"), "{fate}");
+        let outcome = outcome(&shown, number);
+        assert!(outcome.contains("could not be loaded"), "{outcome}");
     }
     // It is not tried again, and others can be deployed.
     assert!(host.terminate().await.success());
@@ -215,8 +215,8 @@ async fn damaged_past_release_closes_nothing_and_a_damaged_live_one_falls_back_i
     assert_eq!(host.get("/hello").await.status, 200, "{}", host.log());
     let shown = host.window_and_releases("hello").await;
     assert_eq!(live(&shown), Some(1));
-    assert!(fate(&shown, 3).contains("fell back to 2"), "{shown:?}");
-    assert!(fate(&shown, 2).contains("fell back to 1"), "{shown:?}");
+    assert!(outcome(&shown, 3).contains("fell back to 2"), "{shown:?}");
+    assert!(outcome(&shown, 2).contains("fell back to 1"), "{shown:?}");
 }
 
 #[tokio::test]
@@ -241,7 +241,7 @@ async fn disk_without_room_for_native_code_ends_no_canary_and_blames_no_componen
     assert!(started.status.success(), "{started:?}");
     assert_eq!(host.get("/hello").await.status, 200);
     let shown = host.window_and_releases("hello").await;
-    assert_eq!((fate(&shown, 2), live(&shown)), ("", Some(1)));
+    assert_eq!((outcome(&shown, 2), live(&shown)), ("", Some(1)));
     let full = host.admin(Method::POST, "/windows/hello/promote", "").await;
     assert_eq!(
         (full.status.as_u16(), full.problem()),
@@ -283,7 +283,7 @@ async fn disk_without_room_for_native_code_causes_no_lasting_fallback() {
     assert!(host.cli("start", &["hello"]).await.status.success());
     assert_eq!(host.get("/hello").await.status, 200);
     let shown = host.window_and_releases("hello").await;
-    assert_eq!((fate(&shown, 2), live(&shown)), ("", Some(2)));
+    assert_eq!((outcome(&shown, 2), live(&shown)), ("", Some(2)));
 }
 
 #[tokio::test]

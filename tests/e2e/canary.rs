@@ -122,8 +122,8 @@ async fn candidate_that_answers_500_is_aborted_with_a_reason() {
     })
     .await;
     assert_eq!(aborted.window.live.unwrap().number, 1);
-    let fate = aborted.releases[1].fate.as_deref().unwrap();
-    assert!(fate.contains("aborted: it failed at"), "{fate}");
+    let outcome = aborted.releases[1].outcome.as_deref().unwrap();
+    assert!(outcome.contains("aborted: it failed at"), "{outcome}");
     assert_eq!(on_candidate(&host, &users).await.len(), 0);
     let history = host.cli("history", &["w"]).await;
     assert!(String::from_utf8_lossy(&history.stdout).contains("aborted: it failed at"));

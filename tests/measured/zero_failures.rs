@@ -57,9 +57,9 @@ async fn window_swaps_fail_no_request_and_mix_no_releases() {
         // So that the swaps lie over all of the requests, of which the longest take three seconds.
         tokio::time::sleep(std::time::Duration::from_millis(150)).await;
     }
-    let tally = load.stop().await;
-    assert!(tally.requests() >= REQUESTS, "only {}", tally.requests());
-    assert_eq!(tally.failed_requests(), 0, "{tally}");
+    let result = load.stop().await;
+    assert!(result.requests() >= REQUESTS, "only {}", result.requests());
+    assert_eq!(result.failed_requests(), 0, "{result}");
 }
 
 /// Route edits in small; `cargo bench --bench swap -- --reloads` makes 1,000.
@@ -90,7 +90,7 @@ async fn route_edits_fail_no_request() {
         })
         .await;
     }
-    let tally = load.stop().await;
-    assert!(tally.requests() >= 40, "only {}", tally.requests());
-    assert_eq!(tally.failed_requests(), 0, "{tally}");
+    let result = load.stop().await;
+    assert!(result.requests() >= 40, "only {}", result.requests());
+    assert_eq!(result.failed_requests(), 0, "{result}");
 }

@@ -71,7 +71,7 @@ fn form(request: &Request) -> Result<Multipart<'static>, Problem> {
         return Err(Problem::too_large(FILE_MAX_BYTES));
     }
     let content_type = request.text("content-type").unwrap_or_default();
-    let boundary = multer::parse_boundary(content_type).map_err(told)?;
+    let boundary = multer::parse_boundary(content_type).map_err(form_problem)?;
     let limits = Constraints::new().size_limit(SizeLimit::new().whole_stream(whole));
     Ok(Multipart::with_constraints(
         paced(request.body()),
@@ -102,7 +102,7 @@ fn paced(body: Body) -> impl Stream<Item = Result<Bytes, Problem>> + Send {
 async fn find_file(
     form: &mut Multipart<'static>,
 ) -> Result<(Field<'static>, Option<String>), Problem> {
-    while let Some(part) = form.next_field().await.map_err(told)? {
+    while let Some(part) = form.next_field().await.map_err(form_problem)? {
         let Disposition { name, file_name } = disposition(&part)?;
         if name.as_deref() == Some("file") {
             return Ok((part, file_name));
@@ -121,7 +121,7 @@ fn disposition(part: &Field<'_>) -> Result<Disposition, Problem> {
 
 /// Reads to the form's end: only a form that is whole is taken.
 async fn nothing_after(form: &mut Multipart<'static>) -> Result<(), Problem> {
-    while let Some(part) = form.next_field().await.map_err(told)? {
+    while let Some(part) = form.next_field().await.map_err(form_problem)? {
         if disposition(&part)?.name.as_deref() == Some("file") {
             return Err(Problem::bad_request(
                 "the form has more than one part 'file'",
@@ -134,7 +134,7 @@ async fn nothing_after(form: &mut Multipart<'static>) -> Result<(), Problem> {
 /// Stores a part in chunks, and returns its size.
 async fn store(id: &str, file: &mut Field<'static>) -> Result<u64, Problem> {
     let (mut writer, mut size) = (Writer::new(store::chunks(id)?), 0);
-    while let Some(bytes) = file.chunk().await.map_err(told)? {
+    while let Some(bytes) = file.chunk().await.map_err(form_problem)? {
         size += bytes.len() as u64;
         if size > FILE_MAX_BYTES {
             return Err(Problem::too_large(FILE_MAX_BYTES));
@@ -146,7 +146,7 @@ async fn store(id: &str, file: &mut Field<'static>) -> Result<u64, Problem> {
 }
 
 /// What is wrong with the form, in words that help whoever wrote the client.
-fn told(error: multer::Error) -> Problem {
+fn form_problem(error: multer::Error) -> Problem {
     use multer::Error as E;
     Problem::bad_request(match error {
         E::StreamSizeExceeded { .. } => return Problem::too_large(FILE_MAX_BYTES),

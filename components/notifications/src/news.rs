@@ -10,7 +10,7 @@ const QUOTED_CHARS: usize = 90;
 
 /// The data of an event, as far as it is told. What citizens have sent can have any shape.
 #[derive(Deserialize)]
-pub struct Told {
+pub struct EventData {
     id: String,
     owner: String,
     phone: Option<Value>,
@@ -34,7 +34,7 @@ pub struct News {
     pub reference: String,
 }
 
-type Text = fn(&Told) -> String;
+type Text = fn(&EventData) -> String;
 
 const TOLD: [(&str, Text); 7] = [
     ("gov.payment.paid.v1", |it| {
@@ -68,7 +68,7 @@ impl News {
     /// None: nothing is told of events of the type `kind`, whatever their data.
     pub fn of(
         kind: &str,
-        data: impl FnOnce() -> Result<Told, Problem>,
+        data: impl FnOnce() -> Result<EventData, Problem>,
     ) -> Result<Option<Self>, Problem> {
         let Some((_, text)) = TOLD.iter().find(|(known, _)| *known == kind) else {
             return Ok(None);
@@ -89,7 +89,7 @@ impl News {
 }
 
 /// ` of 42 EUR: FOIA copy fee`
-fn payment(told: &Told) -> String {
+fn payment(told: &EventData) -> String {
     let mut text = String::new();
     if let Some(amount @ Value::Number(_)) = &told.amount {
         text.push_str(&format!(" of {amount}{}", spaced(&told.currency)));

@@ -109,7 +109,7 @@ impl Collector for WindowCollector {
         canaries(&mut encoder, &statuses)?;
         self.stores(&mut encoder)?;
         let used = windows.iter().map(|window| f64::from(window.places)).sum();
-        let pool = f64::from(self.0.places());
+        let pool = f64::from(self.0.pool_size());
         gauge(
             &mut encoder,
             (

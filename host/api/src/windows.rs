@@ -133,7 +133,7 @@ pub struct Release {
     pub grants: Option<String>,
     /// How it ended: a canary that was not promoted, or a live release that fell back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fate: Option<String>,
+    pub outcome: Option<String>,
 }
 
 /// A canary, and what was seen of it since it began or the host started.

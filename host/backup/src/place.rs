@@ -111,11 +111,11 @@ pub fn check_target(place: &Path, data: Option<&Path>) -> anyhow::Result<()> {
 /// texts.
 fn folder_of(kept: &Member, data: &Path) -> Option<PathBuf> {
     #[derive(serde::Deserialize)]
-    struct Kept {
+    struct FolderField {
         folder: PathBuf,
     }
     let json = fs::read(kept.place(data)).ok()?;
-    let kept: Kept = serde_json::from_slice(&json).ok()?;
+    let kept: FolderField = serde_json::from_slice(&json).ok()?;
     fs::canonicalize(kept.folder).ok()
 }
 

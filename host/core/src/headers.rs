@@ -78,7 +78,7 @@ pub const CLAIMS: [(u8, &[&str]); 6] = [
 ];
 
 /// Whether only the gateway sets this field for an upstream, in any spelling.
-pub fn is_told(name: &HeaderName) -> bool {
+pub fn is_set_by_gateway(name: &HeaderName) -> bool {
     claims_identity(name)
         || begins_as(name, "x-forwarded-")
         || OURS.iter().any(|ours| reads_as(name, ours))
@@ -152,7 +152,7 @@ pub fn clean_trailers(trailers: &mut HeaderMap) {
 }
 
 fn is_no_trailer(name: &HeaderName) -> bool {
-    is_told(name)
+    is_set_by_gateway(name)
         || is_claim(name)
         || is_credential(name)
         || HOP_BY_HOP.contains(name)

@@ -278,7 +278,7 @@ impl Events {
             logs,
         });
         shared.metrics.watch(&shared);
-        shared.logs.told_to(shared.clone());
+        shared.logs.set_readers(shared.clone());
         Ok(Arc::new(Events { shared, tasks }))
     }
 

@@ -101,8 +101,8 @@ impl Logs {
         }))
     }
 
-    /// Has `readers` be told from now on.
-    pub(crate) fn told_to(self: &Arc<Self>, readers: Arc<dyn Readers>) {
+    /// Notifies `readers` from now on.
+    pub(crate) fn set_readers(self: &Arc<Self>, readers: Arc<dyn Readers>) {
         *self.readers.write() = Some(readers);
         let logs = Arc::downgrade(self);
         self.stores

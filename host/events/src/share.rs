@@ -19,11 +19,11 @@ pub(crate) struct Places {
 struct Taken {
     all: usize,
     of: HashMap<Arc<str>, usize>,
-    waiting: VecDeque<(Arc<str>, oneshot::Sender<Place>)>,
+    waiting: VecDeque<(Arc<str>, oneshot::Sender<DeliveryPermit>)>,
 }
 
 /// One place, given back on drop.
-pub(crate) struct Place {
+pub(crate) struct DeliveryPermit {
     places: Arc<Places>,
     window: Arc<str>,
 }
@@ -39,7 +39,7 @@ impl Places {
     }
 
     /// A place for a delivery to `window`.
-    pub(crate) async fn enter(self: &Arc<Self>, window: &Arc<str>) -> Place {
+    pub(crate) async fn enter(self: &Arc<Self>, window: &Arc<str>) -> DeliveryPermit {
         loop {
             let granted = {
                 let mut state = self.state.lock();
@@ -102,17 +102,17 @@ impl Taken {
         self.of.get(window).copied().unwrap_or(0)
     }
 
-    fn give(&mut self, places: &Arc<Places>, window: Arc<str>) -> Place {
+    fn give(&mut self, places: &Arc<Places>, window: Arc<str>) -> DeliveryPermit {
         self.all += 1;
         *self.of.entry(window.clone()).or_default() += 1;
-        Place {
+        DeliveryPermit {
             places: places.clone(),
             window,
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for DeliveryPermit {
     fn drop(&mut self) {
         self.places.take_back(&self.window);
     }

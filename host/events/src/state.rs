@@ -35,15 +35,15 @@ const POINTS: [(&str, &str, &str); 5] = [
 /// What has a position to be committed.
 pub(crate) trait Cursors: Send + Sync {
     /// The positions that have changed since this was last asked.
-    fn changed(&self) -> Vec<(Place, Vec<u8>)>;
+    fn changed(&self) -> Vec<(EntryKey, Vec<u8>)>;
 }
 
 /// A bucket and a key.
-pub(crate) type Place = (String, String);
+pub(crate) type EntryKey = (String, String);
 
 pub(crate) struct State {
     store: Arc<dyn Store>,
-    gathered: Mutex<BTreeMap<Place, Option<Vec<u8>>>>,
+    gathered: Mutex<BTreeMap<EntryKey, Option<Vec<u8>>>>,
     /// Those with positions that have changed, by a number of theirs.
     moved: Mutex<BTreeMap<u64, Weak<dyn Cursors>>>,
     wake: Notify,
@@ -76,16 +76,16 @@ impl State {
         self.failing.load(Relaxed)
     }
 
-    pub(crate) fn put<T: Serialize>(&self, place: Place, record: &T) {
+    pub(crate) fn put<T: Serialize>(&self, place: EntryKey, record: &T) {
         self.put_bytes(place, written(record));
     }
 
-    pub(crate) fn put_bytes(&self, place: Place, bytes: Vec<u8>) {
+    pub(crate) fn put_bytes(&self, place: EntryKey, bytes: Vec<u8>) {
         self.gathered.lock().insert(place, Some(bytes));
         self.wake.notify_one();
     }
 
-    pub(crate) fn delete(&self, place: Place) {
+    pub(crate) fn delete(&self, place: EntryKey) {
         self.gathered.lock().insert(place, None);
         self.wake.notify_one();
     }
@@ -133,7 +133,7 @@ impl State {
         let cursors = moved.values().filter_map(Weak::upgrade);
         let cursors: Vec<_> = cursors.flat_map(|who| who.changed()).collect();
         let gathered = std::mem::take(&mut *self.gathered.lock());
-        let mut all: Vec<(Place, Option<Vec<u8>>)> = gathered.into_iter().collect();
+        let mut all: Vec<(EntryKey, Option<Vec<u8>>)> = gathered.into_iter().collect();
         all.extend(
             cursors
                 .into_iter()
@@ -157,7 +157,7 @@ impl State {
             .for_each(|(_, before, _)| crash::point(before));
         while !batch.ops.is_empty() {
             let mut bytes = 0;
-            let fits = |(_, value): &&(Place, Option<Vec<u8>>)| {
+            let fits = |(_, value): &&(EntryKey, Option<Vec<u8>>)| {
                 bytes += value.as_ref().map_or(0, Vec::len);
                 bytes <= WRITE_BYTES
             };
@@ -247,7 +247,7 @@ impl State {
 /// What is being committed. What is left of it when it is dropped is gathered again.
 struct Batch<'a> {
     state: &'a State,
-    ops: VecDeque<(Place, Option<Vec<u8>>)>,
+    ops: VecDeque<(EntryKey, Option<Vec<u8>>)>,
 }
 
 impl Drop for Batch<'_> {
@@ -265,7 +265,7 @@ impl Drop for Batch<'_> {
     }
 }
 
-fn op((place, value): &(Place, Option<Vec<u8>>)) -> Op {
+fn op((place, value): &(EntryKey, Option<Vec<u8>>)) -> Op {
     let (bucket, key) = place.clone();
     match value.clone() {
         Some(value) => Op::Set { bucket, key, value },

@@ -210,7 +210,7 @@ impl<'a> Handling<'a> {
     fn begin(gateway: &'a Gateway, head: Parts, connection: Origin, at_work: AtWork) -> Self {
         let limits = &gateway.config.limits;
         let config = &gateway.config;
-        let trusted = !connection.untold && connection.is_trusted(&config.trusted_proxies);
+        let trusted = !connection.client_unknown && connection.is_trusted(&config.trusted_proxies);
         let (trace, spans) = Trace::read(&head.headers, trusted, &config.tracer);
         let mut record = Record::new(
             gateway.metrics.clone(),

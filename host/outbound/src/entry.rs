@@ -7,7 +7,7 @@ use crate::policy::{Fit, Policy};
 use crate::target::Target;
 use crate::window::Window;
 use hms_grants::OutboundGrant;
-use hms_net::client::{HttpClient, Permits, Turns};
+use hms_net::client::{HttpClient, Permits, Rotation};
 use http::Method;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -28,15 +28,15 @@ pub(crate) struct Entry {
     /// `to`, as the file says it.
     pub(crate) to: Arc<str>,
     policy: Policy,
-    kept: Arc<Kept>,
+    kept: Arc<EntryState>,
 }
 
 /// What outlives an edit of the file that leaves the grant as it is.
-pub(crate) struct Kept {
+pub(crate) struct EntryState {
     /// Of its calls at once.
     pub(crate) permits: Arc<Permits>,
     /// The budget of its retries.
-    pub(crate) turns: Turns,
+    pub(crate) rotation: Rotation,
     client: Mutex<ClientState>,
 }
 
@@ -58,9 +58,9 @@ struct Made {
 
 impl Entry {
     pub(crate) fn new(grant: OutboundGrant) -> Entry {
-        let kept = Kept {
+        let kept = EntryState {
             permits: Arc::default(),
-            turns: Turns::default(),
+            rotation: Rotation::default(),
             client: Mutex::new(ClientState {
                 made: None,
                 stale: None,
@@ -71,7 +71,7 @@ impl Entry {
         Entry::with(grant, Arc::new(kept))
     }
 
-    fn with(grant: OutboundGrant, kept: Arc<Kept>) -> Entry {
+    fn with(grant: OutboundGrant, kept: Arc<EntryState>) -> Entry {
         Entry {
             to: grant.to().into(),
             policy: Policy::of(&grant),
@@ -106,8 +106,8 @@ impl Entry {
         &self.kept.permits
     }
 
-    pub(crate) fn turns(&self) -> &Turns {
-        &self.kept.turns
+    pub(crate) fn rotation(&self) -> &Rotation {
+        &self.kept.rotation
     }
 
     /// The client of this grant, made where there is none, and why it does not use what its files

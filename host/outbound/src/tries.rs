@@ -47,7 +47,7 @@ impl Sending<'_> {
         // is on its way.
         let again = idempotent || self.protocol().may_be_http2();
         let body = Retained::new(body, if again { MOST_RETAINED } else { 0 });
-        self.entry.turns().request();
+        self.entry.rotation().request();
         let mut next = body.again();
         loop {
             let Some(body_of_try) = next.take() else {
@@ -75,7 +75,7 @@ impl Sending<'_> {
             if again && record.tries < MOST_TRIES {
                 next = body.again();
             }
-            if next.is_none() || !(free || self.entry.turns().may_retry()) {
+            if next.is_none() || !(free || self.entry.rotation().may_retry()) {
                 return Err(failure);
             }
             record.retried();

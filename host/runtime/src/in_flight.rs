@@ -301,11 +301,11 @@ impl InFlight {
 
     /// The request's body is complete, or no more will come.
     pub(super) fn asked_all(&self) {
-        self.leave_seat();
+        self.stop_waiting();
     }
 
     /// It is not among those that wait for slow clients.
-    pub(super) fn leave_seat(&self) {
+    pub(super) fn stop_waiting(&self) {
         let guard = self.guard.lock().take();
         drop(guard);
     }
@@ -340,7 +340,7 @@ impl InFlight {
     }
 
     /// Whether it waits for a slow client, and is not yet counted among those that do.
-    pub(super) fn needs_seat(&self, short: &Short) -> Option<Slow> {
+    pub(super) fn slow_client(&self, short: &Short) -> Option<Slow> {
         if !self.client.is_waited_for() {
             return None;
         }
@@ -355,7 +355,7 @@ impl InFlight {
     }
 
     /// It is counted as waiting, as long as it may wait.
-    pub(super) fn seated(&self, guard: LaneGuard) {
+    pub(super) fn hold_guard(&self, guard: LaneGuard) {
         let before = self.guard.lock().replace(guard);
         drop(before);
         // It may be over already.

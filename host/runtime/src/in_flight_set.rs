@@ -180,7 +180,7 @@ impl InFlightSet {
         for in_flight in &self.state().requests {
             in_flight.watch(waker);
             if in_flight.failure().is_none()
-                && let Some(slow) = in_flight.needs_seat(short)
+                && let Some(slow) = in_flight.slow_client(short)
             {
                 waits.push((in_flight.clone(), slow));
             }

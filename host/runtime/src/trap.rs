@@ -80,7 +80,7 @@ pub(super) fn lines(error: &wasmtime::Error) -> Vec<String> {
     let frames: Vec<Frame> = backtrace.map_or_else(Vec::new, |trace| {
         trace.frames().iter().flat_map(frames).collect()
     });
-    lines.extend(told(&frames));
+    lines.extend(authors_frames(&frames));
     lines
 }
 
@@ -133,7 +133,7 @@ fn readable(name: &str) -> String {
 }
 
 /// The frames from the first to the last of the author's own, or all where none is.
-fn told(frames: &[Frame]) -> Vec<String> {
+fn authors_frames(frames: &[Frame]) -> Vec<String> {
     // Where the named functions of a library are, its others are as well.
     let roots = frames.iter().filter(|frame| is_of_library_crate(frame));
     let roots: Vec<&str> = roots
@@ -245,7 +245,7 @@ mod tests {
             frame("[async-lift]wasi:http/handler#handle", None),
         ];
         assert_eq!(
-            told(&frames),
+            authors_frames(&frames),
             [
                 "  at src/lib.rs:12 in fees::total",
                 "  in <core::iter::Map<I,F> as core::iter::Iterator>::next",
@@ -270,9 +270,9 @@ mod tests {
             index: 7,
             place: None,
         };
-        assert!(told(&[nameless])[0].contains("function 7, which has no name"));
+        assert!(authors_frames(&[nameless])[0].contains("function 7, which has no name"));
         let closure = frame("{closure#0}", Some("src/lib.rs:3"));
-        assert_eq!(told(&[closure]), ["  at src/lib.rs:3"]);
+        assert_eq!(authors_frames(&[closure]), ["  at src/lib.rs:3"]);
     }
 
     // What a name of C++ stands for grows by a factor of 20 with each 64 bytes of such a name.
@@ -292,13 +292,13 @@ mod tests {
     #[test]
     fn long_traces_and_names_are_cut() {
         let frames: Vec<Frame> = (0..40).map(|n| frame(&format!("f{n}::g"), None)).collect();
-        let lines = told(&frames);
+        let lines = authors_frames(&frames);
         assert_eq!(lines.len(), MAX_FRAMES + 1);
         assert_eq!(lines.last().unwrap(), "  … and 24 more");
         let long = frame(&"x".repeat(10_000), Some("src/lib.rs:1"));
-        assert!(told(&[long])[0].len() <= FRAME_BYTES + '…'.len_utf8());
+        assert!(authors_frames(&[long])[0].len() <= FRAME_BYTES + '…'.len_utf8());
         let library = [frame("core::a", None), frame("std::b", None)];
-        assert_eq!(told(&library), ["  in core::a", "  in std::b"]);
-        assert!(told(&[]).is_empty());
+        assert_eq!(authors_frames(&library), ["  in core::a", "  in std::b"]);
+        assert!(authors_frames(&[]).is_empty());
     }
 }

@@ -96,13 +96,13 @@ impl WaitShare {
             let gone = state.shrink(&self.window, most, &mut looked_at);
             (id, gone, quick)
         };
-        in_flight.seated(LaneGuard {
+        in_flight.hold_guard(LaneGuard {
             waiters: self.waiters.clone(),
             id,
         });
         // Not under the lock: a task that is woken may call this.
         for in_flight in quick {
-            in_flight.leave_seat();
+            in_flight.stop_waiting();
         }
         for in_flight in gone {
             self.waiters.given_way.fetch_add(1, Relaxed);
@@ -305,7 +305,7 @@ mod tests {
         let counts = || {
             let needs = requests
                 .iter()
-                .map(|in_flight| in_flight.needs_seat(&share.short));
+                .map(|in_flight| in_flight.slow_client(&share.short));
             needs.collect::<Vec<_>>()
         };
         assert_eq!(counts(), [None; 4]);
@@ -340,6 +340,6 @@ mod tests {
         );
         assert_eq!(waiters.counts(), (1, 0));
         share.short.window.note();
-        assert_eq!(requests[0].needs_seat(&share.short), None);
+        assert_eq!(requests[0].slow_client(&share.short), None);
     }
 }

@@ -38,7 +38,7 @@ pub use read::Read;
 pub use snapshot::{LEAST_FREE_BYTES, Scratch, Snapshot};
 pub use stores::{LogsObserver, Stores};
 use transaction::once_cost;
-pub use transaction::{Check, Committed, Place, TransactFuture, Transacted, Transaction};
+pub use transaction::{Check, Committed, EntryKey, TransactFuture, Transacted, Transaction};
 
 use self::redb::RedbStore;
 use std::future::Future;
@@ -234,7 +234,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// One entry for each of `places`, in their order and all from the same state. Bounded as
     /// [`Store::get_many`].
-    fn read_places(&self, places: &[Place]) -> Read<Vec<Option<Entry>>>;
+    fn read_places(&self, places: &[EntryKey]) -> Read<Vec<Option<Entry>>>;
 
     /// Does all of `transaction`, or none of it. Submitted, and durable, as [`Store::write`] is;
     /// an error says the same. Its `once` comes first, then the checks, the changes, the names to

@@ -9,7 +9,7 @@ use std::pin::Pin;
 
 /// A bucket and a key in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
+pub struct EntryKey {
     /// The bucket.
     pub bucket: String,
     /// The key.
@@ -20,7 +20,7 @@ pub struct Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// The key.
-    pub at: Place,
+    pub at: EntryKey,
     /// The version that it must have. None: it must not exist.
     pub version: Option<u64>,
 }
@@ -60,7 +60,7 @@ impl Transaction {
             {
                 let bucket = std::mem::take(bucket);
                 let key = std::mem::take(key);
-                let at = Place {
+                let at = EntryKey {
                     bucket: bucket.clone(),
                     key: key.clone(),
                 };
@@ -128,7 +128,7 @@ pub enum Transacted {
     Committed(Committed),
     /// Some checks do not hold: their places, in the order of the checks, and then those of the
     /// swaps. Nothing was done.
-    Conflict(Vec<Place>),
+    Conflict(Vec<EntryKey>),
 }
 
 /// A committed transaction.

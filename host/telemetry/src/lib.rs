@@ -71,12 +71,12 @@ pub enum WindowLines {
 /// Says something on stdout to whoever started the host or the verb, if they are still there:
 /// unlike `println!` it does not panic. What comes from outside must have been made
 /// [`printable`](hms_core::printable::printable).
-pub fn tell(what: &str) {
+pub fn print(what: &str) {
     match HOST.get() {
         Some(Outputs {
             format: LogFormat::Json,
             ..
-        }) => tell_json(&json!({ "message": what })),
+        }) => print_json(&json!({ "message": what })),
         Some(outputs) => outputs.out.push(format!("{what}\n").as_bytes()),
         None => {
             let _ = writeln!(io::stdout(), "{what}");
@@ -85,7 +85,7 @@ pub fn tell(what: &str) {
 }
 
 /// The same for an object. A host whose log is JSON says it on one line, as it writes its log.
-pub fn tell_json(what: &Value) {
+pub fn print_json(what: &Value) {
     match HOST.get() {
         Some(outputs) => outputs.out.push(log_line("INFO", what).as_bytes()),
         None => {
@@ -96,9 +96,9 @@ pub fn tell_json(what: &Value) {
 }
 
 /// The same on one line in any case: of objects that come one by one.
-pub fn tell_json_line(what: &Value) {
+pub fn print_json_line(what: &Value) {
     match HOST.get() {
-        Some(_) => tell_json(what),
+        Some(_) => print_json(what),
         None => {
             let _ = writeln!(io::stdout(), "{}", printable_json(&what.to_string()));
         }

@@ -120,8 +120,8 @@ pub struct ReleaseRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
     /// How it ended, if it did: as a canary that was not promoted, or by falling back.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub fate: Option<String>,
+    #[serde(default, alias = "fate", skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<String>,
 }
 
 impl ReleaseRecord {
@@ -188,21 +188,21 @@ impl WindowRecord {
     }
 
     /// Ends the canary, and records in the history how it ended.
-    pub(super) fn end_canary(&mut self, fate: &str) {
+    pub(super) fn end_canary(&mut self, outcome: &str) {
         let ended = self.canary.take().map(|canary| canary.number);
-        self.set_fate(ended, fate.to_owned());
+        self.set_outcome(ended, outcome.to_owned());
     }
 
     /// Replaces the live release by the kept one of that number.
     pub(super) fn fall_back_to(&mut self, number: u64, why: &str) {
-        self.set_fate(Some(self.live), format!("fell back to {number}: {why}"));
+        self.set_outcome(Some(self.live), format!("fell back to {number}: {why}"));
         self.live = number;
     }
 
-    fn set_fate(&mut self, number: Option<u64>, fate: String) {
+    fn set_outcome(&mut self, number: Option<u64>, outcome: String) {
         let mut releases = self.releases.iter_mut();
         if let Some(release) = releases.find(|release| Some(release.number) == number) {
-            release.fate = Some(fate);
+            release.outcome = Some(outcome);
         }
     }
 
@@ -211,7 +211,7 @@ impl WindowRecord {
     pub(super) fn fallbacks(&self) -> impl Iterator<Item = u64> {
         let falls_back = self.release(self.live).is_some_and(|live| live.fallback);
         let earlier = self.releases.iter().filter(move |release| {
-            falls_back && release.fate.is_none() && release.number < self.live
+            falls_back && release.outcome.is_none() && release.number < self.live
         });
         earlier.map(|release| release.number)
     }
@@ -222,7 +222,7 @@ impl WindowRecord {
         let mut number = self.live;
         loop {
             number = self.before(number)?;
-            if self.release(number).is_some_and(|it| it.fate.is_none()) {
+            if self.release(number).is_some_and(|it| it.outcome.is_none()) {
                 return Some(number);
             }
         }
@@ -427,7 +427,7 @@ mod tests {
             trap_unknown: false,
             grants: None,
             before: None,
-            fate: None,
+            outcome: None,
         }
     }
 
@@ -484,6 +484,14 @@ mod tests {
             assert!(record.release(1).is_some() && record.release(expected).is_some());
         }
         assert_eq!(record.releases.len(), KEPT_RELEASES);
+    }
+
+    #[test]
+    fn outcome_of_a_release_is_read_under_its_name_of_before() {
+        let mut json = serde_json::to_value(release()).unwrap();
+        json["fate"] = "aborted".into();
+        let read: ReleaseRecord = serde_json::from_value(json).unwrap();
+        assert_eq!(read.outcome.as_deref(), Some("aborted"));
     }
 
     #[test]

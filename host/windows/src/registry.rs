@@ -356,7 +356,7 @@ impl Registry {
     }
 
     /// Places of the pool that all windows share.
-    pub fn places(&self) -> u32 {
+    pub fn pool_size(&self) -> u32 {
         self.config.engine.instances
     }
 

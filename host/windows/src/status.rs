@@ -18,7 +18,7 @@ impl From<&ReleaseRecord> for Release {
             fallback: record.fallback,
             trap_unknown: record.trap_unknown,
             grants: record.grants.clone(),
-            fate: record.fate.clone(),
+            outcome: record.outcome.clone(),
         }
     }
 }

@@ -20,8 +20,9 @@ use hms_core::call::WindowCall;
 use hms_disk::reserve::Reserve;
 use hms_runtime::{Compiler, EngineConfig};
 use hms_store::{
-    Applied, Entry, EventsPage, LogBounds, LogObserver, LogState, Op, Page, Place, Read, Scratch,
-    Snapshot, Store, StoreError, StoreStats, StoredEvent, TransactFuture, Transaction, WriteFuture,
+    Applied, Entry, EntryKey, EventsPage, LogBounds, LogObserver, LogState, Op, Page, Read,
+    Scratch, Snapshot, Store, StoreError, StoreStats, StoredEvent, TransactFuture, Transaction,
+    WriteFuture,
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -276,7 +277,7 @@ impl Store for Disk {
         })
     }
 
-    fn read_places(&self, places: &[Place]) -> Read<Vec<Option<Entry>>> {
+    fn read_places(&self, places: &[EntryKey]) -> Read<Vec<Option<Entry>>> {
         let entries = places.iter().map(|at| self.entry(&at.bucket, &at.key));
         Read::ready(Ok(entries.collect()))
     }
@@ -353,7 +354,7 @@ impl Seen {
             .flat_map(|record| &mut record.releases);
         for release in releases {
             *release = ReleaseRecord {
-                fate: release.fate.clone(),
+                outcome: release.outcome.clone(),
                 ..numbered(release.number)
             };
         }
@@ -381,7 +382,7 @@ pub fn numbered(number: u64) -> ReleaseRecord {
         trap_unknown: false,
         grants: None,
         before: None,
-        fate: None,
+        outcome: None,
     }
 }
 

@@ -7,7 +7,7 @@ use super::release::fallback::Tripped;
 use super::release::{Drain, Release};
 use super::status::{canary_status, limit_values};
 use super::traffic::admission::{Pool, Terms, WindowQueue};
-use super::traffic::breaker::Placement;
+use super::traffic::breaker::BreakerState;
 use super::traffic::callers::Callers;
 use super::traffic::measured::WindowMeasures;
 use super::traffic::serve::reuse_is_off;
@@ -215,23 +215,23 @@ impl Window {
             Serving::Open {
                 live,
                 canary: Some(_),
-            } => (WindowState::Open, leases(live), Placement::Closed),
+            } => (WindowState::Open, leases(live), BreakerState::Closed),
             Serving::Open { live, canary: None } => {
-                let placement = live.breaker.placement(Instant::now());
+                let placement = live.breaker.shown(Instant::now());
                 let state = match placement {
-                    Placement::Closed => WindowState::Open,
-                    Placement::Tripped { .. } => WindowState::Tripped,
-                    Placement::HalfOpen { .. } => WindowState::HalfOpen,
+                    BreakerState::Closed => WindowState::Open,
+                    BreakerState::Tripped { .. } => WindowState::Tripped,
+                    BreakerState::HalfOpen { .. } => WindowState::HalfOpen,
                 };
                 (state, leases(live), placement)
             }
-            Serving::Stopped => (WindowState::Stopped, 0, Placement::Closed),
-            Serving::Empty => (WindowState::Unavailable, 0, Placement::Closed),
+            Serving::Stopped => (WindowState::Stopped, 0, BreakerState::Closed),
+            Serving::Empty => (WindowState::Unavailable, 0, BreakerState::Closed),
         };
         let (tripped, half_open) = match placement {
-            Placement::Closed => (None, None),
-            Placement::Tripped { failures } => (Some(failures), None),
-            Placement::HalfOpen { failures } => (None, Some(failures)),
+            BreakerState::Closed => (None, None),
+            BreakerState::Tripped { failures } => (Some(failures), None),
+            BreakerState::HalfOpen { failures } => (None, Some(failures)),
         };
         let closing = self.recorded.closing();
         let broken = self.stores.broken(self.name.as_str());

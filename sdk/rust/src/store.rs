@@ -235,14 +235,14 @@ impl From<store::Error> for StoreError {
         match error {
             store::Error::NoSuchStore => StoreError::Unavailable("no such store".into()),
             store::Error::AccessDenied => StoreError::Other("access denied".into()),
-            store::Error::Other(text) => StoreError::told(text),
+            store::Error::Other(text) => StoreError::from_message(text),
         }
     }
 }
 
 impl StoreError {
     /// The host's text begins with a code.
-    pub(crate) fn told(text: String) -> Self {
+    pub(crate) fn from_message(text: String) -> Self {
         match text.split_once(':').map_or(text.as_str(), |(code, _)| code) {
             "store-full" => StoreError::Full(text),
             "store-unavailable" => StoreError::Unavailable(text),

@@ -31,20 +31,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A registry with its deliveries.
-struct House {
+struct Fixture {
     registry: Arc<Registry>,
     grants: Arc<AllGrants>,
     gate: Arc<Gate>,
     events: Arc<Events>,
 }
 
-impl House {
-    async fn open(data: &Path) -> House {
-        House::open_at(data, system_clock).await
+impl Fixture {
+    async fn open(data: &Path) -> Fixture {
+        Fixture::open_at(data, system_clock).await
     }
 
     /// By a clock of the test's own.
-    async fn open_at(data: &Path, clock: fn() -> u64) -> House {
+    async fn open_at(data: &Path, clock: fn() -> u64) -> Fixture {
         let mut config = WindowsConfig::new(data.to_owned());
         config.engine.instances = 32;
         let gate = Arc::<Gate>::default();
@@ -69,7 +69,7 @@ impl House {
             .await
             .unwrap();
         gate.open(&events);
-        House {
+        Fixture {
             registry,
             grants,
             gate,
@@ -171,32 +171,32 @@ impl House {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_reach_a_window_that_no_route_leads_to_and_outlive_the_host() {
     let data = tempfile::tempdir().unwrap();
-    let house = House::open(data.path()).await;
-    house.deploy("notifications", "prober").await;
-    house.subscribe("notifications", "/cas/inbox/all");
-    house.events.start();
-    house.emit(&["first;"]).await;
-    house.inbox("notifications", "first;").await;
+    let fixture = Fixture::open(data.path()).await;
+    fixture.deploy("notifications", "prober").await;
+    fixture.subscribe("notifications", "/cas/inbox/all");
+    fixture.events.start();
+    fixture.emit(&["first;"]).await;
+    fixture.inbox("notifications", "first;").await;
     // The window is away: nothing is lost, and nothing is tried.
-    house
+    fixture
         .registry
         .stop(&"notifications".parse().unwrap())
         .await
         .unwrap();
-    house.emit(&["second;", "third;"]).await;
-    house.close().await;
+    fixture.emit(&["second;", "third;"]).await;
+    fixture.close().await;
 
-    let house = House::open(data.path()).await;
-    house.subscribe("notifications", "/cas/inbox/all");
-    house.registry.restore().await.unwrap();
-    house.events.start();
-    house
+    let fixture = Fixture::open(data.path()).await;
+    fixture.subscribe("notifications", "/cas/inbox/all");
+    fixture.registry.restore().await.unwrap();
+    fixture.events.start();
+    fixture
         .registry
         .start(&"notifications".parse().unwrap())
         .await
         .unwrap();
-    house.inbox("notifications", "third;").await;
-    let store = house.registry.stores().get("notifications").unwrap();
+    fixture.inbox("notifications", "third;").await;
+    let store = fixture.registry.stores().get("notifications").unwrap();
     let entry = store.get("inbox", "all").await.unwrap().unwrap();
     let text = String::from_utf8_lossy(&entry.value).into_owned();
     for event in ["first;", "second;", "third;"] {
@@ -207,19 +207,19 @@ async fn events_reach_a_window_that_no_route_leads_to_and_outlive_the_host() {
         at("first;") < at("second;") && at("second;") < at("third;"),
         "{text}"
     );
-    house.close().await;
+    fixture.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn event_on_which_a_release_traps_is_delivered_to_the_next_one() {
     let data = tempfile::tempdir().unwrap();
-    let house = House::open(data.path()).await;
-    house.deploy("notifications", "prober").await;
-    house.subscribe("notifications", "/trap");
-    house.events.start();
-    house.emit(&["first;"]).await;
+    let fixture = Fixture::open(data.path()).await;
+    fixture.deploy("notifications", "prober").await;
+    fixture.subscribe("notifications", "/trap");
+    fixture.events.start();
+    fixture.emit(&["first;"]).await;
     eventually("it was tried", || async {
-        let (status, _) = house
+        let (status, _) = fixture
             .registry
             .status(&"notifications".parse().unwrap())
             .unwrap();
@@ -230,16 +230,16 @@ async fn event_on_which_a_release_traps_is_delivered_to_the_next_one() {
     })
     .await;
     let name = "payments".parse().unwrap();
-    house.deploy("payments", "prober").await;
-    let refused = house.registry.remove(&name, true).await.unwrap_err();
+    fixture.deploy("payments", "prober").await;
+    let refused = fixture.registry.remove(&name, true).await.unwrap_err();
     assert!(matches!(refused, ChangeError::Undelivered(_)), "{refused}");
-    house.subscribe("notifications", "/cas/inbox/all");
-    house.inbox("notifications", "first;").await;
+    fixture.subscribe("notifications", "/cas/inbox/all");
+    fixture.inbox("notifications", "first;").await;
     eventually("all is delivered", || async {
-        let status = house.events.subscription("notifications", "all").ok()?;
+        let status = fixture.events.subscription("notifications", "all").ok()?;
         (status.lag == 0 && status.parked == 0).then_some(())
     })
     .await;
-    house.registry.remove(&name, true).await.unwrap();
-    house.close().await;
+    fixture.registry.remove(&name, true).await.unwrap();
+    fixture.close().await;
 }

@@ -43,8 +43,8 @@ pub(super) fn all(more: &[&str]) -> String {
 }
 
 /// What a subscriber answers to events that do not say it themselves.
-pub(super) fn answering(wish: &Value) -> String {
-    format!("config: {{wish: '{wish}'}}\n")
+pub(super) fn answering(reply: &Value) -> String {
+    format!("config: {{reply: '{reply}'}}\n")
 }
 
 pub(super) fn event(subject: &str, data: impl Into<String>) -> Value {

@@ -1,6 +1,6 @@
 //! Deploys, canaries, fallbacks and stops of a window that gets events.
 
-use super::House;
+use super::Fixture;
 use super::office::{
     all, answering, came_to, deliveries, each_once, emit, event, gauge_is, host, outcomes,
 };
@@ -24,18 +24,18 @@ async fn post(host: &Host, path: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn release_that_rejects_all_pauses_and_after_a_rollback_nothing_is_lost() {
     let data = tempfile::tempdir().unwrap();
-    let house = House::open(data.path()).await;
-    house.deploy("inbox", "prober").await;
+    let fixture = Fixture::open(data.path()).await;
+    fixture.deploy("inbox", "prober").await;
     // It has no such path: 404.
-    house.deploy("inbox", "emitter").await;
-    house.subscribe("inbox", "/cas/inbox/all");
-    house.events.start();
+    fixture.deploy("inbox", "emitter").await;
+    fixture.subscribe("inbox", "/cas/inbox/all");
+    fixture.events.start();
     let datas: Vec<String> = (0..30).map(|number| format!("<{number}>")).collect();
     let datas: Vec<&str> = datas.iter().map(String::as_str).collect();
-    house.emit(&datas).await;
-    let status = || house.events.subscription("inbox", "all").unwrap();
+    fixture.emit(&datas).await;
+    let status = || fixture.events.subscription("inbox", "all").unwrap();
     eventually("it is paused", || async {
-        let paused = house.events.subscription("inbox", "all").ok()?.paused;
+        let paused = fixture.events.subscription("inbox", "all").ok()?.paused;
         paused.map(drop)
     })
     .await;
@@ -43,15 +43,15 @@ async fn release_that_rejects_all_pauses_and_after_a_rollback_nothing_is_lost() 
     assert_eq!((status().parked, status().lag), (20, 10));
 
     let inbox = "inbox".parse().unwrap();
-    house.registry.rollback(&inbox, None, true).await.unwrap();
-    house.events.resume("inbox", "all").await.unwrap();
+    fixture.registry.rollback(&inbox, None, true).await.unwrap();
+    fixture.events.resume("inbox", "all").await.unwrap();
     eventually("all are taken", || async {
-        let status = house.events.subscription("inbox", "all").unwrap();
+        let status = fixture.events.subscription("inbox", "all").unwrap();
         (status.lag == 0 && status.parked == 0).then_some(())
     })
     .await;
-    assert_eq!(house.appended("inbox").await, datas);
-    house.close().await;
+    assert_eq!(fixture.appended("inbox").await, datas);
+    fixture.close().await;
 }
 
 #[tokio::test]

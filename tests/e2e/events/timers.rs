@@ -1,6 +1,6 @@
 //! Timers of real windows, and schedules by a clock that the test moves.
 
-use super::House;
+use super::Fixture;
 use super::office::{all, deliveries, each_once, gauge_is, host, transact};
 use hms_events::system_clock;
 use hms_grants::schedule::{Missed, Overlap, Schedule};
@@ -70,7 +70,7 @@ fn clock() -> u64 {
 }
 
 /// Has `jobs` be asked at each full hour.
-fn declare(house: &House) {
+fn declare(fixture: &Fixture) {
     let hourly = Schedule {
         name: "hourly".into(),
         cron: "0 * * * *".into(),
@@ -86,17 +86,17 @@ fn declare(house: &House) {
         schedules: vec![hourly],
         ..Grants::default()
     };
-    house.grants.window("jobs").store(WindowGrants {
+    fixture.grants.window("jobs").store(WindowGrants {
         grants,
         ..WindowGrants::default()
     });
-    house.events.grants_changed();
+    fixture.events.grants_changed();
 }
 
 /// The times of the runs, once there are so many.
-async fn runs(house: &House, count: usize) -> Vec<String> {
+async fn runs(fixture: &Fixture, count: usize) -> Vec<String> {
     eventually("the runs are in the window's store", || async {
-        let runs = house.appended("jobs").await;
+        let runs = fixture.appended("jobs").await;
         let time = |run: &String| -> String {
             let run: Value = serde_json::from_str(run).unwrap();
             run["time"].as_str().unwrap().to_owned()
@@ -109,27 +109,27 @@ async fn runs(house: &House, count: usize) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn schedule_runs_at_its_time_and_once_for_the_times_that_a_host_was_away() {
     let data = tempfile::tempdir().unwrap();
-    let house = House::open_at(data.path(), clock).await;
-    house.deploy("jobs", "prober").await;
-    declare(&house);
-    house.events.start();
+    let fixture = Fixture::open_at(data.path(), clock).await;
+    fixture.deploy("jobs", "prober").await;
+    declare(&fixture);
+    fixture.events.start();
     eventually("it is known", || async {
-        (house.events.schedules().len() == 1).then_some(())
+        (fixture.events.schedules().len() == 1).then_some(())
     })
     .await;
     AHEAD_MS.fetch_add(HOUR_MS, SeqCst);
-    runs(&house, 1).await;
-    house.close().await;
+    runs(&fixture, 1).await;
+    fixture.close().await;
 
     AHEAD_MS.fetch_add(3 * HOUR_MS, SeqCst);
-    let house = House::open_at(data.path(), clock).await;
-    declare(&house);
-    house.registry.restore().await.unwrap();
-    house.events.start();
-    runs(&house, 2).await;
+    let fixture = Fixture::open_at(data.path(), clock).await;
+    declare(&fixture);
+    fixture.registry.restore().await.unwrap();
+    fixture.events.start();
+    runs(&fixture, 2).await;
     AHEAD_MS.fetch_add(HOUR_MS, SeqCst);
-    let times = runs(&house, 3).await;
+    let times = runs(&fixture, 3).await;
     let wanted = ["01", "04", "05"].map(|hour| format!("2026-01-05T{hour}:00:00Z"));
     assert_eq!(times, wanted);
-    house.close().await;
+    fixture.close().await;
 }

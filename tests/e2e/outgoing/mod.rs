@@ -22,7 +22,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// The registry, and what its windows are granted.
-struct House {
+struct Fixture {
     registry: Arc<Registry>,
     grants: Arc<AllGrants>,
     _data: TempDir,
@@ -81,17 +81,17 @@ fn outbound() -> Grants {
     }
 }
 
-impl House {
+impl Fixture {
     /// These windows, by name and guest, with a pool of so many instances.
-    async fn new(windows: &[(&str, &str)], instances: u32) -> House {
-        House::with(windows, instances, None).await
+    async fn new(windows: &[(&str, &str)], instances: u32) -> Fixture {
+        Fixture::with(windows, instances, None).await
     }
 
     async fn with(
         windows: &[(&str, &str)],
         instances: u32,
         outgoing: Option<Arc<dyn Outgoing>>,
-    ) -> House {
+    ) -> Fixture {
         let data = tempfile::tempdir().unwrap();
         let mut config = WindowsConfig::new(data.path().to_owned());
         config.engine.instances = instances;
@@ -106,7 +106,7 @@ impl House {
                 Box::pin(registry.deploy_file(&name, &wasm, DeployOptions::default()));
             assert!(deployed.await.is_ok(), "{name} is not deployed");
         }
-        House {
+        Fixture {
             registry,
             grants,
             _data: data,

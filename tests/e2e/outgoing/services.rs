@@ -59,10 +59,10 @@ impl Outgoing for Played {
     }
 }
 
-async fn house(caller: &str) -> (House, Arc<Played>) {
+async fn fixture(caller: &str) -> (Fixture, Arc<Played>) {
     let played = Arc::new(Played::default());
-    let house = House::with(&[("a", caller)], 32, Some(played.clone())).await;
-    (house, played)
+    let fixture = Fixture::with(&[("a", caller)], 32, Some(played.clone())).await;
+    (fixture, played)
 }
 
 const CALLERS: [&str; 2] = ["caller", "caller-wstd"];
@@ -70,10 +70,10 @@ const CALLERS: [&str; 2] = ["caller", "caller-wstd"];
 #[tokio::test]
 async fn service_is_asked_for_whom_the_request_is_and_sees_nothing_of_them() {
     for caller in CALLERS {
-        let (house, played) = house(caller).await;
-        house.grant("a", outbound());
+        let (fixture, played) = fixture(caller).await;
+        fixture.grant("a", outbound());
         let path = "/copy?https://api.card.example/v1/charges?a=b";
-        let answer = house.ask_as("alice", "a", path, body::full("x")).await;
+        let answer = fixture.ask_as("alice", "a", path, body::full("x")).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
         assert_eq!(answer.headers["x-service"], "yes");
         let asked = played.0.lock();
@@ -102,10 +102,10 @@ async fn service_is_asked_for_whom_the_request_is_and_sees_nothing_of_them() {
 #[tokio::test]
 async fn refused_request_is_denied_and_the_log_says_which_grant_would_allow_it() {
     for caller in CALLERS {
-        let (house, played) = house(caller).await;
+        let (fixture, played) = fixture(caller).await;
         for (granted, path) in [(Grants::default(), "/x"), (outbound(), "/denied")] {
-            house.grant("a", granted);
-            let answer = house
+            fixture.grant("a", granted);
+            let answer = fixture
                 .ask("a", &format!("/get?https://api.card.example{path}"))
                 .await;
             assert!(
@@ -114,9 +114,9 @@ async fn refused_request_is_denied_and_the_log_says_which_grant_would_allow_it()
                 answer.text()
             );
         }
-        assert_eq!(house.failures("a")["no-network"], 2);
+        assert_eq!(fixture.failures("a")["no-network"], 2);
         assert_eq!(played.0.lock().len(), 1, "without a grant it is not asked");
-        let log = house.log("a");
+        let log = fixture.log("a");
         // As it stands in JSON.
         let line =
             r#"add to windows/a.yaml: outbound: [{to: \"https://api.card.example\", methods: ["#;
@@ -131,18 +131,18 @@ async fn refused_request_is_denied_and_the_log_says_which_grant_would_allow_it()
 #[tokio::test]
 async fn guest_is_told_why_a_service_has_no_answer() {
     for caller in CALLERS {
-        let (house, _) = house(caller).await;
-        house.grant("a", outbound());
+        let (fixture, _) = fixture(caller).await;
+        fixture.grant("a", outbound());
         for (path, told) in [
             ("refused", "ConnectionRefused"),
             ("prohibited", "DestinationIpProhibited"),
         ] {
-            let answer = house
+            let answer = fixture
                 .ask("a", &format!("/get?https://api.card.example/{path}"))
                 .await;
             assert!(answer.text().contains(told), "{caller}: {}", answer.text());
         }
-        let cut = house
+        let cut = fixture
             .ask("a", "/get?https://api.card.example/too-large")
             .await;
         assert!(cut.broken, "{cut:?}");
@@ -153,11 +153,11 @@ async fn guest_is_told_why_a_service_has_no_answer() {
 async fn trailers_come_through_windows_and_claim_nobody() {
     let played = Arc::new(Played::default());
     let windows = [("a", "caller"), ("b", "caller")];
-    let house = House::with(&windows, 32, Some(played)).await;
-    house.grant("a", calls(&["b"]));
-    house.grant("b", outbound());
+    let fixture = Fixture::with(&windows, 32, Some(played)).await;
+    fixture.grant("a", calls(&["b"]));
+    fixture.grant("b", outbound());
     let path = "/get?http://hms-svc-b/get?https://api.card.example/trailers";
-    let answer = house.ask("a", path).await;
+    let answer = fixture.ask("a", path).await;
     assert_eq!((answer.text().as_str(), answer.broken), ("whole", false));
     assert_eq!(answer.trailers["x-sum"], "1", "{answer:?}");
     assert_eq!(answer.trailers.len(), 1, "{answer:?}");
@@ -165,27 +165,29 @@ async fn trailers_come_through_windows_and_claim_nobody() {
 
 #[tokio::test]
 async fn call_of_a_service_ends_with_the_request_that_it_is_made_for() {
-    let (house, _) = house("caller").await;
-    house.grant("a", outbound());
-    house.limit("a", json!({"wall_time_ms": 500})).await;
-    let answer = house.ask("a", "/get?https://api.card.example/hangs").await;
+    let (fixture, _) = fixture("caller").await;
+    fixture.grant("a", outbound());
+    fixture.limit("a", json!({"wall_time_ms": 500})).await;
+    let answer = fixture
+        .ask("a", "/get?https://api.card.example/hangs")
+        .await;
     assert!(answer.text().contains("wall-time"), "{}", answer.text());
-    house.rests("a").await;
+    fixture.rests("a").await;
 }
 
 /// As many as there are processors, and more, which all wait.
 #[tokio::test]
 async fn requests_that_wait_for_a_service_keep_nobody_from_a_processor() {
-    let (house, played) = house("caller").await;
-    house.grant("a", outbound());
-    let hanging = (0..16).map(|_| house.ask("a", "/get?https://api.card.example/hangs"));
+    let (fixture, played) = fixture("caller").await;
+    fixture.grant("a", outbound());
+    let hanging = (0..16).map(|_| fixture.ask("a", "/get?https://api.card.example/hangs"));
     let hanging = futures_util::future::join_all(hanging);
     let others = async {
         eventually("all wait", || async {
             (played.0.lock().len() >= 16).then_some(())
         })
         .await;
-        house.ask("a", "/get?https://api.card.example/x").await
+        fixture.ask("a", "/get?https://api.card.example/x").await
     };
     tokio::select! {
         _ = hanging => panic!("they hang"),

@@ -11,15 +11,15 @@ const CALLERS: [&str; 2] = ["caller", "caller-wstd"];
 #[tokio::test]
 async fn call_that_is_granted_is_answered_by_the_other_window_as_the_host_says() {
     for caller in CALLERS {
-        let house = House::new(&[("a", caller), ("b", "prober")], 32).await;
-        house.grant("a", calls(&["b"]));
+        let fixture = Fixture::new(&[("a", caller), ("b", "prober")], 32).await;
+        fixture.grant("a", calls(&["b"]));
         for name in ["hms-svc-b", "HMS-SVC-B:8080", "b.spin.internal"] {
-            let answer = house
+            let answer = fixture
                 .ask("a", &format!("/get?http://{name}/status?code=418"))
                 .await;
             assert_eq!(answer.status, 418, "{caller} {name} {}", answer.text());
         }
-        let seen = house
+        let seen = fixture
             .ask("a", "/copy?http://hms-svc-b/headers")
             .await
             .json();
@@ -35,25 +35,25 @@ async fn call_that_is_granted_is_answered_by_the_other_window_as_the_host_says()
         for gone in ["authorization", "cookie", "x-forwarded-for", "x_hms_window"] {
             assert_eq!(seen[gone], Value::Null, "{caller}: {seen}");
         }
-        house.rests("b").await;
-        assert_eq!(house.count("a", "b", "4xx"), 3, "{caller}");
-        assert_eq!(house.count("a", "b", "ok"), 1, "{caller}");
-        assert!(house.failures("a").is_empty() && house.failures("b").is_empty());
+        fixture.rests("b").await;
+        assert_eq!(fixture.count("a", "b", "4xx"), 3, "{caller}");
+        assert_eq!(fixture.count("a", "b", "ok"), 1, "{caller}");
+        assert!(fixture.failures("a").is_empty() && fixture.failures("b").is_empty());
     }
 }
 
 #[tokio::test]
 async fn request_that_is_passed_on_whole_takes_its_body_and_not_its_clients_credentials() {
-    let house = House::new(&[("a", "caller"), ("b", "prober")], 32).await;
-    house.grant("a", calls(&["b"]));
+    let fixture = Fixture::new(&[("a", "caller"), ("b", "prober")], 32).await;
+    fixture.grant("a", calls(&["b"]));
     let pieces =
         (0..128).map(|_| Ok::<_, BodyError>(Frame::data(Bytes::from(vec![b'x'; 1 << 16]))));
     let large = StreamBody::new(futures_util::stream::iter(pieces)).boxed_unsync();
-    let echoed = house
+    let echoed = fixture
         .ask_as("alice", "a", "/pass?http://hms-svc-b/echo", large)
         .await;
     assert_eq!((echoed.status.as_u16(), echoed.body.len()), (200, 8 << 20));
-    let seen = house
+    let seen = fixture
         .ask("a", "/pass?http://hms-svc-b/headers")
         .await
         .json();
@@ -67,10 +67,10 @@ async fn request_that_is_passed_on_whole_takes_its_body_and_not_its_clients_cred
 #[tokio::test]
 async fn call_without_a_grant_is_refused_and_the_log_says_which_would_allow_it() {
     for caller in CALLERS {
-        let house = House::new(&[("a", caller), ("b", "prober")], 32).await;
+        let fixture = Fixture::new(&[("a", caller), ("b", "prober")], 32).await;
         for (granted, grants) in [("nothing", Grants::default()), ("another", calls(&["c"]))] {
-            house.grant("a", grants);
-            let answer = house.ask("a", "/get?http://hms-svc-b/headers").await;
+            fixture.grant("a", grants);
+            let answer = fixture.ask("a", "/get?http://hms-svc-b/headers").await;
             assert_eq!(answer.status, 502, "{caller} {granted}");
             assert!(
                 answer.text().contains("HttpRequestDenied"),
@@ -78,23 +78,23 @@ async fn call_without_a_grant_is_refused_and_the_log_says_which_would_allow_it()
                 answer.text()
             );
         }
-        assert_eq!(house.failures("a")["not-granted"], 2);
-        let log = house.log("a");
+        assert_eq!(fixture.failures("a")["not-granted"], 2);
+        let log = fixture.log("a");
         assert!(log.contains("add to windows/a.yaml: calls: [b]"), "{log}");
-        house.grant("a", calls(&["b"]));
-        let answer = house.ask("a", "/get?http://hms-svc-b/status").await;
+        fixture.grant("a", calls(&["b"]));
+        let answer = fixture.ask("a", "/get?http://hms-svc-b/status").await;
         assert_eq!(answer.status, 200, "the grant holds at once");
-        assert!(house.failures("b").is_empty());
+        assert!(fixture.failures("b").is_empty());
     }
 }
 
 #[tokio::test]
 async fn call_as_self_has_no_user() {
-    let house = House::new(&[("a", "caller"), ("b", "prober")], 32).await;
+    let fixture = Fixture::new(&[("a", "caller"), ("b", "prober")], 32).await;
     let mut grants = calls(&["b"]);
     grants.calls[0].as_self = true;
-    house.grant("a", grants);
-    let seen = house
+    fixture.grant("a", grants);
+    let seen = fixture
         .ask("a", "/copy?http://hms-svc-b/headers")
         .await
         .json();
@@ -105,56 +105,56 @@ async fn call_as_self_has_no_user() {
 
 #[tokio::test]
 async fn window_that_is_internal_is_there_for_windows_alone() {
-    let house = House::new(&[("a", "caller"), ("b", "prober")], 32).await;
-    house.grant("a", calls(&["b"]));
+    let fixture = Fixture::new(&[("a", "caller"), ("b", "prober")], 32).await;
+    fixture.grant("a", calls(&["b"]));
     let internal = Grants {
         internal: true,
         ..Grants::default()
     };
-    house.grant("b", internal);
-    let answer = house.ask("b", "/status").await;
+    fixture.grant("b", internal);
+    let answer = fixture.ask("b", "/status").await;
     assert_eq!(answer.status, 404);
     assert!(
         answer.text().contains("window-internal"),
         "{}",
         answer.text()
     );
-    let answer = house.ask("a", "/get?http://hms-svc-b/status").await;
+    let answer = fixture.ask("a", "/get?http://hms-svc-b/status").await;
     assert_eq!(answer.status, 200);
 }
 
 #[tokio::test]
 async fn windows_that_call_in_a_circle_or_too_deep_are_told_and_no_further_one_is_called() {
     let names = ["a", "b", "c", "d", "e"];
-    let house = House::new(&names.map(|name| (name, "caller")), 64).await;
+    let fixture = Fixture::new(&names.map(|name| (name, "caller")), 64).await;
     for name in names {
         let others: Vec<&str> = names.into_iter().filter(|other| *other != name).collect();
-        house.grant(name, calls(&others));
+        fixture.grant(name, calls(&others));
     }
     let circle = "/get?http://hms-svc-b/get?http://hms-svc-a/get?http://hms-svc-c/";
-    let answer = house.ask("a", circle).await;
+    let answer = fixture.ask("a", circle).await;
     assert!(answer.text().contains("LoopDetected"), "{}", answer.text());
-    assert_eq!(house.failures("b")["loop-detected"], 1);
+    assert_eq!(fixture.failures("b")["loop-detected"], 1);
     let deep =
         "/get?http://hms-svc-b/get?http://hms-svc-c/get?http://hms-svc-d/get?http://hms-svc-e/";
-    let answer = house.ask("a", deep).await;
+    let answer = fixture.ask("a", deep).await;
     assert!(answer.text().contains("LoopDetected"), "{}", answer.text());
-    assert_eq!(house.failures("d")["loop-detected"], 1);
+    assert_eq!(fixture.failures("d")["loop-detected"], 1);
     assert_eq!(
-        house.count("d", "e", "ok") + house.count("d", "e", "4xx"),
+        fixture.count("d", "e", "ok") + fixture.count("d", "e", "4xx"),
         0
     );
     let four = "/get?http://hms-svc-b/get?http://hms-svc-c/get?http://hms-svc-d/";
-    let answer = house.ask("a", four).await;
+    let answer = fixture.ask("a", four).await;
     assert!(answer.text().contains("no such way"), "{}", answer.text());
 }
 
 #[tokio::test]
 async fn calls_of_a_request_are_bounded() {
-    let house = House::new(&[("a", "caller"), ("b", "prober")], 32).await;
-    house.grant("a", calls(&["b"]));
-    house.limit("a", json!({"calls_per_request": 3})).await;
-    let answer = house
+    let fixture = Fixture::new(&[("a", "caller"), ("b", "prober")], 32).await;
+    fixture.grant("a", calls(&["b"]));
+    fixture.limit("a", json!({"calls_per_request": 3})).await;
+    let answer = fixture
         .ask("a", "/times-5?http://hms-svc-b/status")
         .await
         .text();
@@ -168,30 +168,32 @@ async fn calls_of_a_request_are_bounded() {
         2,
         "{answer}"
     );
-    assert_eq!(house.failures("a")["calls-per-request"], 2);
+    assert_eq!(fixture.failures("a")["calls-per-request"], 2);
 }
 
 #[tokio::test]
 async fn callee_has_no_more_time_than_its_caller_and_is_not_to_blame() {
     for caller in CALLERS {
-        let house = House::new(&[("a", caller), ("b", "prober")], 32).await;
-        house.grant("a", calls(&["b"]));
-        house.limit("a", json!({"wall_time_ms": 700})).await;
+        let fixture = Fixture::new(&[("a", caller), ("b", "prober")], 32).await;
+        fixture.grant("a", calls(&["b"]));
+        fixture.limit("a", json!({"wall_time_ms": 700})).await;
         let begun = Instant::now();
-        let answer = house.ask("a", "/get?http://hms-svc-b/sleep?ms=20000").await;
+        let answer = fixture
+            .ask("a", "/get?http://hms-svc-b/sleep?ms=20000")
+            .await;
         assert!(answer.text().contains("wall-time"), "{}", answer.text());
-        house.rests("b").await;
+        fixture.rests("b").await;
         assert!(begun.elapsed() < Duration::from_secs(15));
-        let (status, _) = house.registry.status(&"b".parse().unwrap()).unwrap();
+        let (status, _) = fixture.registry.status(&"b".parse().unwrap()).unwrap();
         assert_eq!(status.tripped, None);
     }
 }
 
 #[tokio::test]
 async fn caller_that_requests_less_time_is_answered_in_time() {
-    let house = House::new(&[("a", "caller"), ("b", "prober")], 32).await;
-    house.grant("a", calls(&["b"]));
-    let answer = house
+    let fixture = Fixture::new(&[("a", "caller"), ("b", "prober")], 32).await;
+    fixture.grant("a", calls(&["b"]));
+    let answer = fixture
         .ask("a", "/within-200?http://hms-svc-b/sleep?ms=20000")
         .await;
     assert!(
@@ -199,34 +201,34 @@ async fn caller_that_requests_less_time_is_answered_in_time() {
         "{}",
         answer.text()
     );
-    house.rests("b").await;
-    assert!(house.failures("b").is_empty());
+    fixture.rests("b").await;
+    assert!(fixture.failures("b").is_empty());
 }
 
 #[tokio::test]
 async fn client_that_goes_takes_all_that_was_called_for_it_along() {
     for caller in CALLERS {
         let windows = [("a", caller), ("b", caller), ("c", "prober")];
-        let house = House::new(&windows, 32).await;
-        house.grant("a", calls(&["b"]));
-        house.grant("b", calls(&["c"]));
+        let fixture = Fixture::new(&windows, 32).await;
+        fixture.grant("a", calls(&["b"]));
+        fixture.grant("b", calls(&["c"]));
         let path = "/get?http://hms-svc-b/get?http://hms-svc-c/sleep?ms=20000";
         let leases = |name: &str| {
-            let (status, _) = house.registry.status(&name.parse().unwrap()).unwrap();
+            let (status, _) = fixture.registry.status(&name.parse().unwrap()).unwrap();
             status.leases
         };
         let came = eventually("the last is asked", || async {
             (leases("c") == 1).then_some(())
         });
         tokio::select! {
-            answer = house.ask("a", path) => panic!("{answer:?}"),
+            answer = fixture.ask("a", path) => panic!("{answer:?}"),
             () = came => {}
         }
         for name in ["a", "b", "c"] {
-            house.rests(name).await;
+            fixture.rests(name).await;
         }
         eventually("the calls are counted", || async {
-            let given_up = |from, to| house.count(from, to, "given-up") == 1;
+            let given_up = |from, to| fixture.count(from, to, "given-up") == 1;
             (given_up("a", "b") && given_up("b", "c")).then_some(())
         })
         .await;
@@ -235,22 +237,22 @@ async fn client_that_goes_takes_all_that_was_called_for_it_along() {
 
 #[tokio::test]
 async fn call_after_the_answer_is_out_goes_nowhere() {
-    let house = House::new(&[("a", "caller"), ("b", "prober")], 32).await;
-    house.grant("a", calls(&["b"]));
-    let answer = house.ask("a", "/late-300?http://hms-svc-b/status").await;
+    let fixture = Fixture::new(&[("a", "caller"), ("b", "prober")], 32).await;
+    fixture.grant("a", calls(&["b"]));
+    let answer = fixture.ask("a", "/late-300?http://hms-svc-b/status").await;
     assert_eq!(answer.status, 202);
     eventually("it tried, and was refused", || async {
-        (house.failures("a").get("request-over") == Some(&1)).then_some(())
+        (fixture.failures("a").get("request-over") == Some(&1)).then_some(())
     })
     .await;
-    assert_eq!(house.count("a", "b", "ok"), 0);
+    assert_eq!(fixture.count("a", "b", "ok"), 0);
 }
 
 #[tokio::test]
 async fn requests_that_one_instance_has_at_once_call_each_for_its_own_user() {
-    let house = House::new(&[("a", "caller"), ("b", "prober")], 32).await;
-    house.grant("a", calls(&["b"]));
-    house.limit("a", json!({"reuse": 1000})).await;
+    let fixture = Fixture::new(&[("a", "caller"), ("b", "prober")], 32).await;
+    fixture.grant("a", calls(&["b"]));
+    fixture.limit("a", json!({"reuse": 1000})).await;
     let mut together = 0;
     for round in 0.. {
         // On a busy machine those of the first few rounds may come one after the other.
@@ -259,11 +261,11 @@ async fn requests_that_one_instance_has_at_once_call_each_for_its_own_user() {
         }
         let asked = (0..12u64).map(|number| {
             let user = if number % 2 == 0 { "alice" } else { "bob" };
-            let house = &house;
+            let fixture = &fixture;
             async move {
                 tokio::time::sleep(Duration::from_millis(10 * number)).await;
                 let path = "/hold-300?http://hms-svc-b/headers";
-                (user, house.ask_as(user, "a", path, body::empty()).await)
+                (user, fixture.ask_as(user, "a", path, body::empty()).await)
             }
         });
         for (user, answer) in join_all(asked).await {
@@ -280,16 +282,20 @@ async fn requests_that_one_instance_has_at_once_call_each_for_its_own_user() {
 #[tokio::test]
 async fn requests_that_one_instance_has_in_turn_call_each_for_its_own_user() {
     for caller in CALLERS {
-        let house = House::new(&[("a", caller), ("b", "prober")], 32).await;
-        house.grant("a", calls(&["b"]));
-        house.limit("a", json!({"reuse": 1000})).await;
+        let fixture = Fixture::new(&[("a", caller), ("b", "prober")], 32).await;
+        fixture.grant("a", calls(&["b"]));
+        fixture.limit("a", json!({"reuse": 1000})).await;
         for number in 0..20 {
             let user = if number % 2 == 0 { "alice" } else { "bob" };
             let path = "/get?http://hms-svc-b/headers";
-            let answer = house.ask_as(user, "a", path, body::empty()).await;
+            let answer = fixture.ask_as(user, "a", path, body::empty()).await;
             assert_eq!(answer.json()["x-hms-user"], json!([user]), "{caller}");
         }
-        assert!(house.failures("a").is_empty(), "{:?}", house.failures("a"));
+        assert!(
+            fixture.failures("a").is_empty(),
+            "{:?}",
+            fixture.failures("a")
+        );
     }
 }
 
@@ -297,22 +303,22 @@ async fn requests_that_one_instance_has_in_turn_call_each_for_its_own_user() {
 #[tokio::test]
 async fn chains_of_calls_complete_where_the_pool_is_exhausted() {
     let windows = [("a", "caller"), ("b", "caller"), ("c", "prober")];
-    let house = House::new(&windows, 12).await;
-    house.grant("a", calls(&["b", "c"]));
-    house.grant("b", calls(&["a", "c"]));
+    let fixture = Fixture::new(&windows, 12).await;
+    fixture.grant("a", calls(&["b", "c"]));
+    fixture.grant("b", calls(&["a", "c"]));
     for name in ["a", "b", "c"] {
         let limits = json!({"instances": 12, "queue_wait_ms": 60_000, "reserved_instances": 0});
-        house.limit(name, limits).await;
+        fixture.limit(name, limits).await;
     }
     let asked = (0..96).map(|number| {
-        let house = &house;
+        let fixture = &fixture;
         let (first, second) = if number % 2 == 0 {
             ("a", "b")
         } else {
             ("b", "a")
         };
         let path = format!("/get?http://hms-svc-{second}/get?http://hms-svc-c/sleep?ms=20");
-        async move { house.ask(first, &path).await }
+        async move { fixture.ask(first, &path).await }
     });
     for answer in join_all(asked).await {
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -321,23 +327,23 @@ async fn chains_of_calls_complete_where_the_pool_is_exhausted() {
 
 #[tokio::test]
 async fn callee_that_fails_is_answered_for_by_the_host_and_counts_against_itself() {
-    let house = House::new(&[("a", "caller"), ("b", "prober")], 32).await;
-    house.grant("a", calls(&["b", "c"]));
-    house.limit("b", json!({"failures_in_a_row": 2})).await;
+    let fixture = Fixture::new(&[("a", "caller"), ("b", "prober")], 32).await;
+    fixture.grant("a", calls(&["b", "c"]));
+    fixture.limit("b", json!({"failures_in_a_row": 2})).await;
     for problem in ["instance-trapped", "instance-trapped", "window-tripped"] {
-        let answer = house.ask("a", "/get?http://hms-svc-b/trap").await;
+        let answer = fixture.ask("a", "/get?http://hms-svc-b/trap").await;
         assert!(answer.text().contains(problem), "{}", answer.text());
     }
-    let answer = house.ask("a", "/get?http://hms-svc-c/").await;
+    let answer = fixture.ask("a", "/get?http://hms-svc-c/").await;
     assert!(
         answer.text().contains("window-not-deployed"),
         "{}",
         answer.text()
     );
-    let (caller, _) = house.registry.status(&"a".parse().unwrap()).unwrap();
+    let (caller, _) = fixture.registry.status(&"a".parse().unwrap()).unwrap();
     assert_eq!((caller.tripped, caller.failures.len()), (None, 0));
-    assert_eq!(house.count("a", "b", "failed"), 3);
-    let cut = House::new(&[("a", "caller"), ("b", "prober")], 32).await;
+    assert_eq!(fixture.count("a", "b", "failed"), 3);
+    let cut = Fixture::new(&[("a", "caller"), ("b", "prober")], 32).await;
     cut.grant("a", calls(&["b"]));
     let answer = cut
         .ask("a", "/get?http://hms-svc-b/trap-mid?length=false")

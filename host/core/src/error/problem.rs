@@ -2,6 +2,7 @@
 //!
 //! Breaker, canary, retries, idempotency, access log, metrics and docs/errors.md read the columns.
 //! None of them has a list of failures of its own, so whoever adds a row decides for all of them.
+//! One exception: events name the two failures after which a delivery was no attempt.
 
 use http::StatusCode;
 

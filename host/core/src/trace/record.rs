@@ -4,8 +4,8 @@
 //! lock. The times are those of one clock, in nanoseconds since the record began.
 
 use super::context::TraceContext;
+use super::details::{AllDetails, SpanDetails};
 use super::kind::SpanKind;
-use super::told::{AllTold, Told};
 use http::Method;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -24,7 +24,7 @@ pub(super) const MAX_TEXT: usize = 256;
 
 /// One place of a record. Written by whoever has taken it.
 #[derive(Default)]
-pub(super) struct Slot {
+pub(super) struct SpanSlot {
     /// Nanoseconds since the record began, and 1; 0: not begun.
     begun: AtomicU64,
     /// The same for the end; 0: it has not ended.
@@ -44,7 +44,7 @@ const STATUS: u32 = 32;
 const CPU_MS: u32 = 32;
 const KIB: u64 = 1024;
 
-impl Slot {
+impl SpanSlot {
     fn clear(&mut self) {
         *self.begun.get_mut() = 0;
         *self.ended.get_mut() = 0;
@@ -214,8 +214,8 @@ pub struct SpanLog {
     started_at: SystemTime,
     /// Spans begun, those beyond the bound included.
     begun: AtomicU32,
-    slots: [Slot; MAX_SPANS],
-    told: AllTold,
+    slots: [SpanSlot; MAX_SPANS],
+    details: AllDetails,
     finished: OnceLock<Finished>,
 }
 
@@ -243,7 +243,7 @@ pub struct Recorded {
     /// What it has used, where that is known.
     pub used: Option<Used>,
     /// What a guest says of its own.
-    pub told: Option<Arc<Told>>,
+    pub details: Option<Arc<SpanDetails>>,
 }
 
 impl SpanLog {
@@ -254,8 +254,8 @@ impl SpanLog {
             started: Instant::now(),
             started_at: SystemTime::now(),
             begun: AtomicU32::new(0),
-            slots: std::array::from_fn(|_| Slot::default()),
-            told: AllTold::default(),
+            slots: std::array::from_fn(|_| SpanSlot::default()),
+            details: AllDetails::default(),
             finished: OnceLock::new(),
         }
     }
@@ -263,9 +263,9 @@ impl SpanLog {
     /// Makes it one that begins now, with nothing of what it held.
     pub fn restart(&mut self, start: Start) {
         let used = *self.begun.get_mut() as usize;
-        self.slots.iter_mut().take(used).for_each(Slot::clear);
+        self.slots.iter_mut().take(used).for_each(SpanSlot::clear);
         *self.begun.get_mut() = 0;
-        self.told = AllTold::default();
+        self.details = AllDetails::default();
         self.finished.take();
         self.start = start;
         self.started = Instant::now();
@@ -344,7 +344,7 @@ impl SpanLog {
                     cpu: Duration::from_millis(cpu_ms),
                     memory_bytes: u64::from(used as u32) * KIB,
                 }),
-                told: self.told.of(index),
+                details: self.details.of(index),
             })
         })
     }
@@ -354,11 +354,11 @@ impl SpanLog {
         self.begun.load(Relaxed).saturating_sub(MAX_SPANS as u32)
     }
 
-    pub(super) fn told(&self) -> &AllTold {
-        &self.told
+    pub(super) fn details(&self) -> &AllDetails {
+        &self.details
     }
 
-    pub(super) fn slot(&self, index: u8) -> Option<&Slot> {
+    pub(super) fn slot(&self, index: u8) -> Option<&SpanSlot> {
         self.slots.get(usize::from(index))
     }
 

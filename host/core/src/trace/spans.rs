@@ -8,9 +8,9 @@
 //! [`Finished`]: super::Finished
 
 use super::context::TraceContext;
+use super::details::SpanDetails;
 use super::kind::SpanKind;
-use super::record::{Slot, SpanLog, Used};
-use super::told::Told;
+use super::record::{SpanLog, SpanSlot, Used};
 use http::Response;
 use std::sync::Arc;
 use std::time::Instant;
@@ -144,14 +144,14 @@ impl Span {
     /// Whether its record has room for so many bytes of what a guest tells, which is then taken.
     pub fn takes(&self, bytes: usize) -> bool {
         let log = self.spans.log.as_deref().filter(|_| self.taken);
-        log.is_some_and(|log| log.told().takes(bytes))
+        log.is_some_and(|log| log.details().takes(bytes))
     }
 
-    /// A guest says this of it. What is told first counts.
-    pub fn tell(&self, told: Told) {
+    /// A guest says this of it. The first one counts.
+    pub fn describe(&self, details: SpanDetails) {
         let log = self.spans.log.as_deref().filter(|_| self.taken);
         if let (Some(log), Some(index)) = (log, self.spans.above.checked_sub(1)) {
-            log.told().tell(index, told);
+            log.details().describe(index, details);
         }
     }
 
@@ -187,7 +187,7 @@ impl Span {
         outcome
     }
 
-    fn slot(&self) -> Option<&Slot> {
+    fn slot(&self) -> Option<&SpanSlot> {
         let log = self.spans.log.as_deref().filter(|_| self.taken)?;
         log.slot(self.spans.above.checked_sub(1)?)
     }
@@ -201,8 +201,8 @@ impl Drop for Span {
 
 #[cfg(test)]
 mod tests {
+    use super::super::details::Attribute;
     use super::super::record::{MAX_SPANS, MAX_TEXT, Outline, Start, What};
-    use super::super::told::Attribute;
     use super::*;
     use http::Method;
     use std::time::Duration;
@@ -291,15 +291,15 @@ mod tests {
         let log = Arc::new(SpanLog::new(Start::new(true)));
         let spans = Spans::of(log.clone());
         let [first, second] = [(); 2].map(|()| spans.begin(SpanKind::Own));
-        let told = Told {
+        let details = SpanDetails {
             attributes: vec![("a".into(), Attribute::Int(1))],
-            ..Told::default()
+            ..SpanDetails::default()
         };
-        second.tell(told.clone());
-        second.tell(Told::default());
-        let recorded: Vec<_> = log.spans().map(|span| span.told).collect();
+        second.describe(details.clone());
+        second.describe(SpanDetails::default());
+        let recorded: Vec<_> = log.spans().map(|span| span.details).collect();
         assert_eq!(recorded[0], None);
-        assert_eq!(recorded[1].as_deref(), Some(&told));
+        assert_eq!(recorded[1].as_deref(), Some(&details));
         assert!(first.takes(9 << 10) && !second.takes(9 << 10) && second.takes(7 << 10));
         assert!(!first.takes(usize::MAX) && !Spans::default().begin(SpanKind::Own).takes(1));
     }
@@ -310,7 +310,7 @@ mod tests {
         let span = Spans::of(log.clone()).begin(SpanKind::Call);
         span.about(|| "https://a.example".into());
         span.fail();
-        span.tell(Told::default());
+        span.describe(SpanDetails::default());
         assert!(span.takes(16 << 10));
         span.used(Used {
             cpu: Duration::from_millis(1),
@@ -326,7 +326,7 @@ mod tests {
         assert!(Spans::of(log.clone()).begin(SpanKind::Guest).takes(1));
         let recorded: Vec<_> = log.spans().collect();
         assert!(recorded[0].detail.is_none() && !recorded[0].failed);
-        assert_eq!((recorded[0].used, &recorded[0].told), (None, &None));
+        assert_eq!((recorded[0].used, &recorded[0].details), (None, &None));
     }
 
     #[test]

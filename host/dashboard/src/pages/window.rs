@@ -85,7 +85,7 @@ struct ReleaseRow {
     size: String,
     when: When,
     by: String,
-    fate: String,
+    outcome: String,
 }
 
 shown!(Deploy, Window, Log, Limits, Grants);
@@ -131,7 +131,7 @@ pub(crate) async fn page(dashboard: &Dashboard, api: &Api, name: &str) -> Result
         size: show::bytes(release.size),
         when: show::when(release.deployed_at),
         by: release.by.clone(),
-        fate: release.fate.clone().unwrap_or_default(),
+        outcome: release.outcome.clone().unwrap_or_default(),
     };
     let used = gauges.instances.unwrap_or(window.leases as u64);
     Ok(Window {

@@ -23,7 +23,7 @@ fn time(ms: u64) -> OffsetDateTime {
     time.unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// Why an operator's wish was not done.
+/// Why an operator's change was not made.
 #[derive(Debug, thiserror::Error)]
 pub enum EventsError {
     /// There is no such subscription.

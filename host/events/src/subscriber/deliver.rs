@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 /// What came of a delivery.
-pub(super) struct Outcome {
+pub(super) struct DeliveryOutcome {
     pub verdict: Verdict,
     /// The status of the answer.
     pub status: Option<u16>,
@@ -31,9 +31,9 @@ pub(super) struct Outcome {
     pub why: String,
 }
 
-impl Outcome {
+impl DeliveryOutcome {
     fn new(verdict: Verdict, why: impl Into<String>) -> Self {
-        Outcome {
+        DeliveryOutcome {
             verdict,
             status: None,
             release: None,
@@ -144,13 +144,13 @@ impl Subscriber {
         }))
     }
 
-    async fn deliver(&self, picked: &Picked) -> Outcome {
+    async fn deliver(&self, picked: &Picked) -> DeliveryOutcome {
         let to = match &self.spec.to {
             DeliverTo::Path(path) => format!("http://hms-svc-{}{path}", self.window),
             DeliverTo::Service(url) => url.clone(),
         };
         let Ok(to) = Uri::try_from(to) else {
-            return Outcome::new(Verdict::Rejected, "where it goes is no URI");
+            return DeliveryOutcome::new(Verdict::Rejected, "where it goes is no URI");
         };
         let which = Which {
             subscription: &self.id.name,
@@ -161,7 +161,7 @@ impl Subscriber {
             binding::request(to, which, &picked.source, &picked.stored, self.spec.content);
         let mut request = match request {
             Ok(request) => request,
-            Err(why) => return Outcome::new(Verdict::Rejected, why),
+            Err(why) => return DeliveryOutcome::new(Verdict::Rejected, why),
         };
         let (log, mut outline) = self.trace(picked, &mut request);
         let spans = Spans::of(log.clone());
@@ -213,7 +213,12 @@ impl Subscriber {
         (log, outline)
     }
 
-    async fn to_window(&self, picked: &Picked, request: Request<Body>, spans: Spans) -> Outcome {
+    async fn to_window(
+        &self,
+        picked: &Picked,
+        request: Request<Body>,
+        spans: Spans,
+    ) -> DeliveryOutcome {
         let key = self.key(&picked.stored).unwrap_or(&picked.stored.id);
         let call = WindowCall {
             from: Some(Box::new(Asker::Delivery(Delivery {
@@ -227,15 +232,15 @@ impl Subscriber {
             Ok(response) => answered(response).await,
             Err(error) => failed(&error),
         };
-        Outcome {
+        DeliveryOutcome {
             release: answer.release,
             ..outcome
         }
     }
 
-    async fn to_service(&self, request: Request<Body>, spans: Spans) -> Outcome {
+    async fn to_service(&self, request: Request<Body>, spans: Spans) -> DeliveryOutcome {
         let Some(outgoing) = &self.shared.outgoing else {
-            return Outcome::new(Verdict::NotTried, "the host calls no services");
+            return DeliveryOutcome::new(Verdict::NotTried, "the host calls no services");
         };
         let headers = request.headers();
         let (request_id, traceparent) = (headers.get(REQUEST_ID), headers.get(TRACEPARENT));
@@ -257,11 +262,11 @@ impl Subscriber {
             .await
         {
             Ok(response) => answered(response).await,
-            Err(error) => Outcome::new(outcome::of_call(&error), error.to_string()),
+            Err(error) => DeliveryOutcome::new(outcome::of_call(&error), error.to_string()),
         }
     }
 
-    fn log(&self, picked: &Picked, outcome: &Outcome, begun: Instant) {
+    fn log(&self, picked: &Picked, outcome: &DeliveryOutcome, begun: Instant) {
         let verdict = outcome.verdict.name();
         self.shared.metrics.attempt(&self.id, verdict);
         tracing::info!(
@@ -285,7 +290,7 @@ impl Subscriber {
 
 /// Reads the answer, so that whatever is behind it ends as usual. More than [`ANSWER_BYTES`] are
 /// nobody's: the answer is dropped there.
-async fn answered(response: Response<Body>) -> Outcome {
+async fn answered(response: Response<Body>) -> DeliveryOutcome {
     let (head, mut body) = response.into_parts();
     let mut left = ANSWER_BYTES;
     while let Some(frame) = body.frame().await {
@@ -300,9 +305,9 @@ async fn answered(response: Response<Body>) -> Outcome {
             Err(error) => {
                 let failed = match error.downcast_ref::<RequestError>() {
                     Some(error) => failed(error),
-                    None => Outcome::new(Verdict::Again(None), "its answer broke off"),
+                    None => DeliveryOutcome::new(Verdict::Again(None), "its answer broke off"),
                 };
-                return Outcome {
+                return DeliveryOutcome {
                     status: Some(head.status.as_u16()),
                     ..failed
                 };
@@ -314,16 +319,16 @@ async fn answered(response: Response<Body>) -> Outcome {
         Verdict::Done => String::new(),
         _ => format!("it was answered with status {}", head.status.as_u16()),
     };
-    Outcome {
+    DeliveryOutcome {
         status: Some(head.status.as_u16()),
-        ..Outcome::new(verdict, why)
+        ..DeliveryOutcome::new(verdict, why)
     }
 }
 
-fn failed(error: &RequestError) -> Outcome {
+fn failed(error: &RequestError) -> DeliveryOutcome {
     let why = format!("{}: {}", error.code(), error.in_full());
-    Outcome {
+    DeliveryOutcome {
         status: Some(error.status().as_u16()),
-        ..Outcome::new(outcome::of_failure(error), why)
+        ..DeliveryOutcome::new(outcome::of_failure(error), why)
     }
 }

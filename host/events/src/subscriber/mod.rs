@@ -16,7 +16,7 @@ use crate::limits::{FIRST_PAUSE, LONGEST_LOAD};
 use crate::records::{
     CursorRecord, Id, ParkedRecord, Paused, SUBSCRIPTIONS, SubscriptionRecord, tries_key,
 };
-use crate::state::{Cursors, Place};
+use crate::state::{Cursors, EntryKey};
 use hms_grants::subscription::{DeliverTo, Subscription};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
@@ -268,7 +268,7 @@ impl Subscriber {
 }
 
 impl Cursors for Subscriber {
-    fn changed(&self) -> Vec<(Place, Vec<u8>)> {
+    fn changed(&self) -> Vec<(EntryKey, Vec<u8>)> {
         let mut inner = self.inner.lock();
         let Inner { flow, cursors, .. } = &mut *inner;
         let bucket = self.id.cursors();

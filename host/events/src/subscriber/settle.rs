@@ -1,6 +1,6 @@
 //! What comes of a delivery.
 
-use super::deliver::{Outcome, Picked};
+use super::deliver::{DeliveryOutcome, Picked};
 use super::{Inner, Subscriber, key_hash};
 use crate::flow::{Origin, Ref, Tries};
 use crate::limits::{FIRST_PAUSE, LONGEST_PAUSE, MAX_PARKED, MAX_REJECTIONS};
@@ -16,7 +16,7 @@ fn millis(time: Duration) -> u64 {
 
 impl Subscriber {
     /// The outcome of a delivery is known.
-    pub(super) fn settle(self: &Arc<Self>, at: Ref, picked: &Picked, outcome: Outcome) {
+    pub(super) fn settle(self: &Arc<Self>, at: Ref, picked: &Picked, outcome: DeliveryOutcome) {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
         // Its log is no more, and with it the event.
@@ -123,7 +123,7 @@ impl Subscriber {
         inner: &mut Inner,
         at: Ref,
         picked: &Picked,
-        outcome: &Outcome,
+        outcome: &DeliveryOutcome,
         after: Option<Duration>,
     ) {
         let (now, retry) = (self.shared.now_ms(), &self.spec.retry);
@@ -161,7 +161,7 @@ impl Subscriber {
         inner: &mut Inner,
         at: Ref,
         picked: &Picked,
-        outcome: &Outcome,
+        outcome: &DeliveryOutcome,
     ) -> ParkedRecord {
         let stored = &picked.stored;
         let key = self.key(stored);

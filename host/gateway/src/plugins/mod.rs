@@ -46,7 +46,7 @@ use hms_core::error::RequestError;
 use hms_manifest::Map;
 use http::Response;
 use http::request::Parts;
-use plugin::{Place, Placed, Plugin, Wrapped, plugins};
+use plugin::{Plugin, Position, Positioned, Wrapped, plugins};
 use tokio_util::sync::CancellationToken;
 
 plugins! {
@@ -69,7 +69,7 @@ plugins! {
 /// others.
 pub type Chain = At<1, At<2, Addressed<At<3, At<4, Upstream>>>>>;
 
-type At<const N: usize, R> = Wrapped<<Place<N> as Placed>::Plugin, R>;
+type At<const N: usize, R> = Wrapped<<Position<N> as Positioned>::Plugin, R>;
 
 impl Plugins {
     /// Keeps the token verification keys fresh until `end`.

@@ -120,9 +120,9 @@ impl<P: Around + 'static, R: Rest> Rest for Wrapped<P, R> {
 }
 
 /// The plugin whose line in the list says `around N`.
-pub struct Place<const N: usize>;
+pub struct Position<const N: usize>;
 
-pub trait Placed {
+pub trait Positioned {
     type Plugin: Around + 'static;
 }
 
@@ -204,7 +204,7 @@ macro_rules! plugins {
         }
 
         $($(
-            impl Placed for Place<$around> {
+            impl Positioned for Position<$around> {
                 type Plugin = $plugin;
             }
         )?)*

@@ -10,7 +10,7 @@ pub enum Node {
     /// An IP address; its port, if any, is dropped.
     Address(IpAddr),
     /// `unknown` or `_hidden` (sections 6.2 and 6.3), or an empty entry: the proxy does not say.
-    Untold,
+    Unknown,
     /// Malformed.
     Unreadable,
 }
@@ -33,7 +33,7 @@ impl Node {
         let end = text.find(':').unwrap_or(text.len());
         match text.split_at(end) {
             (_, port) if !is_after(port) => Node::Unreadable,
-            (name, _) if name.eq_ignore_ascii_case("unknown") || is_hidden(name) => Node::Untold,
+            (name, _) if name.eq_ignore_ascii_case("unknown") || is_hidden(name) => Node::Unknown,
             (name, _) => match name.parse::<IpAddr>() {
                 Ok(address) => Node::of(address),
                 Err(_) => Node::Unreadable,
@@ -127,7 +127,7 @@ impl<'a> Rest<'a> {
                 let nobody = if is_empty {
                     Node::Unreadable
                 } else {
-                    Node::Untold
+                    Node::Unknown
                 };
                 let node = node.unwrap_or(nobody);
                 return Some(Element { node, proto });
@@ -198,9 +198,9 @@ mod tests {
             (b"[2001:db8::1]:80", at("2001:db8::1")),
             (b"::ffff:198.51.100.1", at("198.51.100.1")),
             (b"[::ffff:198.51.100.1]:1", at("198.51.100.1")),
-            (b"unknown", Node::Untold),
-            (b"Unknown:80", Node::Untold),
-            (b"_SEVKISEK", Node::Untold),
+            (b"unknown", Node::Unknown),
+            (b"Unknown:80", Node::Unknown),
+            (b"_SEVKISEK", Node::Unknown),
             (b"", Node::Unreadable),
             (b"_", Node::Unreadable),
             (b"_a b", Node::Unreadable),
@@ -257,7 +257,7 @@ mod tests {
                 &[b"for=192.0.2.1;host=\"\\\", for=6.6.6.6;\xff\""],
                 vec![(a, None)],
             ),
-            (&[b"proto=https"], vec![(Node::Untold, https())]),
+            (&[b"proto=https"], vec![(Node::Unknown, https())]),
             (&[b"for=\"\""], vec![(Node::Unreadable, None)]),
             (&[b""], vec![(Node::Unreadable, None)]),
             (

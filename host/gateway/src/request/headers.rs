@@ -13,7 +13,7 @@ pub use hms_core::headers::{
     drop_hop_by_hop, drop_where, is_api_key, is_credential, takes_trailers,
 };
 use hms_core::headers::{
-    HOP_BY_HOP, clean_answer, clean_trailer_names, is_claim, is_told, reads_as,
+    HOP_BY_HOP, clean_answer, clean_trailer_names, is_claim, is_set_by_gateway, reads_as,
 };
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
@@ -73,7 +73,7 @@ pub fn clean_request(headers: &mut HeaderMap) {
         .filter(|name| only(headers, name).is_some())
         .collect();
     drop_where(headers, |name| {
-        is_claim(name) || (is_told(name) && !keep.contains(name))
+        is_claim(name) || (is_set_by_gateway(name) && !keep.contains(name))
     });
 }
 
@@ -126,7 +126,7 @@ fn drop_own_cookies(headers: &mut HeaderMap) {
 
 /// Whether only the gateway sets or reads this field, in any spelling.
 pub fn is_ours(name: &HeaderName) -> bool {
-    is_told(name)
+    is_set_by_gateway(name)
         || HOP_BY_HOP.iter().any(|ours| reads_as(name, ours.as_str()))
         || [header::TRAILER, header::EXPECT].contains(name)
 }

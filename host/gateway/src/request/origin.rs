@@ -33,7 +33,7 @@ pub struct Origin {
     pub secure: bool,
     /// Whether a proxy forwarded for a client that it did not name. `client` is then the proxy, and
     /// what the request says about its path is unknown.
-    pub untold: bool,
+    pub client_unknown: bool,
 }
 
 /// What a trusted proxy says about the address that the client asked for, if it says so.
@@ -66,7 +66,7 @@ impl Origin {
             ProxyHeader::Client { address, secure } => Origin {
                 client: address.unwrap_or(self.client),
                 secure: self.secure || secure,
-                untold: address.is_none(),
+                client_unknown: address.is_none(),
             },
         }
     }
@@ -83,7 +83,7 @@ impl Origin {
     ///
     /// If it is not a host, or not a port.
     pub fn asked(&self, headers: &HeaderMap, trusted: &[IpNet]) -> Result<Asked, Rejection> {
-        if self.untold || !self.is_trusted(trusted) {
+        if self.client_unknown || !self.is_trusted(trusted) {
             return Ok(Asked::default());
         }
         let last = |name: &HeaderName| {
@@ -118,7 +118,7 @@ impl Origin {
     ///
     /// If a trusted proxy's statement cannot be read, or its two fields disagree.
     pub fn of(self, headers: &HeaderMap, trusted: &[IpNet]) -> Result<Origin, Rejection> {
-        if self.untold || !self.is_trusted(trusted) {
+        if self.client_unknown || !self.is_trusted(trusted) {
             return Ok(self);
         }
         let is_trusted = |address: &IpAddr| trusted.iter().any(|net| net.contains(address));
@@ -152,7 +152,7 @@ impl Origin {
         Ok(Origin {
             client: clients.0.or(clients.1).unwrap_or(self.client),
             secure,
-            untold: false,
+            client_unknown: false,
         })
     }
 }
@@ -192,7 +192,7 @@ impl Walk {
                         break;
                     }
                 }
-                (Node::Untold, _) | (Node::Unreadable, Some(_)) => break,
+                (Node::Unknown, _) | (Node::Unreadable, Some(_)) => break,
                 (Node::Unreadable, None) => return Err("its last entry is not an address"),
             }
         }

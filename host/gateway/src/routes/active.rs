@@ -8,7 +8,7 @@ use super::status::{route_status, with_upstream};
 use crate::routes::manifest::{Destination, Route};
 use hms_api::RouteStatus;
 use hms_manifest::FileStatus;
-use hms_net::client::{Health, Turns};
+use hms_net::client::{Health, Rotation};
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub struct ActiveRoute {
 /// What requests have shown about an upstream.
 #[derive(Debug)]
 pub struct UpstreamState {
-    pub turns: Arc<Turns>,
+    pub rotation: Arc<Rotation>,
     /// The path of the endpoints.
     base: String,
     /// In the order of the route's endpoints.
@@ -82,7 +82,7 @@ impl UpstreamState {
             known.map_or_else(Arc::default, |(_, health)| health.clone())
         };
         Arc::new(UpstreamState {
-            turns: before.map_or_else(Arc::default, |before| before.turns.clone()),
+            rotation: before.map_or_else(Arc::default, |before| before.rotation.clone()),
             base: upstream.base.clone(),
             endpoints: places()
                 .map(|place| (place.clone(), health(place)))

@@ -221,7 +221,7 @@ impl Server {
         let origin = Origin {
             client: peer.ip().to_canonical(),
             secure: false,
-            untold: false,
+            client_unknown: false,
         };
         let permit = self.limit.take(self.holder(&origin)).await;
         if permit.is_none() {

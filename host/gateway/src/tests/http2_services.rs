@@ -91,7 +91,7 @@ async fn answer(request: Request<Incoming>) -> Result<Response<Body>, Infallible
     Ok(Response::new(answer))
 }
 
-async fn house_to(addr: SocketAddr, more: &str) -> Fixture {
+async fn fixture_to(addr: SocketAddr, more: &str) -> Fixture {
     let fixture = Fixture::open().await;
     add(
         &fixture,
@@ -124,7 +124,7 @@ fn post(fixture: &Fixture, path: &str, body: Body) -> Request<Body> {
 #[tokio::test]
 async fn http2_service_is_reached_and_its_trailers_reach_the_client() {
     let service = Service::start(100).await;
-    let fixture = house_to(service.addr, "").await;
+    let fixture = fixture_to(service.addr, "").await;
     let answer = client()
         .request(post(&fixture, "/grpc/a.B/C?x=1", body::full("hello")))
         .await
@@ -160,7 +160,7 @@ async fn http2_service_is_reached_and_its_trailers_reach_the_client() {
 #[tokio::test]
 async fn http2_service_can_be_shown_the_host_of_the_client() {
     let service = Service::start(100).await;
-    let fixture = house_to(service.addr, "host: pass\n").await;
+    let fixture = fixture_to(service.addr, "host: pass\n").await;
     let answer = fixture.get("/grpc/x", "").await;
     assert!(answer.contains("GET http://here/x HTTP/2.0\n"), "{answer}");
 }
@@ -168,7 +168,7 @@ async fn http2_service_can_be_shown_the_host_of_the_client() {
 #[tokio::test]
 async fn both_directions_stream_at_once_and_a_full_connection_gets_a_second() {
     let service = Service::start(2).await;
-    let fixture = house_to(service.addr, "").await;
+    let fixture = fixture_to(service.addr, "").await;
     let client = client();
     let mut streams = Vec::new();
     for number in 0..5 {
@@ -208,7 +208,7 @@ async fn both_directions_stream_at_once_and_a_full_connection_gets_a_second() {
 #[tokio::test]
 async fn concurrent_requests_share_a_connection() {
     let service = Service::start(100).await;
-    let fixture = house_to(service.addr, "").await;
+    let fixture = fixture_to(service.addr, "").await;
     let asking = (0..20).map(|_| fixture.get("/grpc/x", ""));
     for answer in futures_util::future::join_all(asking).await {
         assert_eq!(status(&answer), 200);
@@ -219,7 +219,7 @@ async fn concurrent_requests_share_a_connection() {
 #[tokio::test]
 async fn reset_by_the_service_reaches_the_client_with_its_reason() {
     let service = Service::start(100).await;
-    let fixture = house_to(service.addr, "").await;
+    let fixture = fixture_to(service.addr, "").await;
     let (mut send, body) = http_body_util::channel::Channel::<Bytes, BodyError>::new(1);
     let asked = client().request(post(&fixture, "/grpc/broken", body.boxed_unsync()));
     send.send_data("one".into()).await.unwrap();
@@ -235,7 +235,7 @@ async fn reset_by_the_service_reaches_the_client_with_its_reason() {
 #[tokio::test]
 async fn client_that_leaves_cancels_the_stream_at_the_service() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let fixture = house_to(listener.local_addr().unwrap(), "").await;
+    let fixture = fixture_to(listener.local_addr().unwrap(), "").await;
     let (send, body) = http_body_util::channel::Channel::<Bytes, BodyError>::new(1);
     let asking = tokio::spawn(client().request(post(&fixture, "/grpc/x", body.boxed_unsync())));
     let (stream, _) = listener.accept().await.unwrap();
@@ -299,7 +299,7 @@ async fn request_refused_unprocessed_is_resent_whole() {
     let refused = frame(RST_STREAM, 1, &[0, 0, 0, 7]);
     for said in [went_away, overloaded, refused] {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let fixture = house_to(listener.local_addr().unwrap(), "").await;
+        let fixture = fixture_to(listener.local_addr().unwrap(), "").await;
         let body = body::full("hello");
         let asking = tokio::spawn(client().request(post(&fixture, "/grpc/x", body)));
         let mut first = take_and_say(&listener, &said).await;
@@ -345,7 +345,7 @@ async fn answer_raw(stream: &mut TcpStream) {
 #[tokio::test]
 async fn request_the_service_may_have_processed_is_not_resent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let fixture = house_to(listener.local_addr().unwrap(), "").await;
+    let fixture = fixture_to(listener.local_addr().unwrap(), "").await;
     for said in [
         // The request was the last that it looked at, and the connection ends.
         frame(GOAWAY, 0, &[0, 0, 0, 1, 0, 0, 0, 0]),
@@ -404,7 +404,7 @@ async fn service_without_http2_is_502_and_the_log_hints_at_the_cause() {
     let lines = access_log::Lines::default();
     let _recording = lines.record();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let fixture = house_to(listener.local_addr().unwrap(), "").await;
+    let fixture = fixture_to(listener.local_addr().unwrap(), "").await;
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -428,7 +428,7 @@ async fn service_without_http2_is_502_and_the_log_hints_at_the_cause() {
 #[tokio::test]
 async fn expect_100_continue_is_answered_once_the_service_is_reachable() {
     let service = Service::start(100).await;
-    let fixture = house_to(service.addr, "").await;
+    let fixture = fixture_to(service.addr, "").await;
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = gone.local_addr().unwrap();
     drop(gone);
@@ -465,7 +465,7 @@ async fn expect_100_continue_is_answered_once_the_service_is_reachable() {
 #[tokio::test]
 async fn request_to_an_http2_service_is_not_upgraded() {
     let service = Service::start(100).await;
-    let fixture = house_to(service.addr, "").await;
+    let fixture = fixture_to(service.addr, "").await;
     let upgrade = "GET /grpc/x HTTP/1.1\r\nhost: x\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\
                    sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     let answer = fixture.raw(upgrade).await;

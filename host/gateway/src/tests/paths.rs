@@ -3,7 +3,7 @@
 use super::*;
 
 /// A fixture with these routes to the window `open`, which says what path it was sent.
-async fn house_of(routes: &[(&str, &str)]) -> Fixture {
+async fn fixture_of(routes: &[(&str, &str)]) -> Fixture {
     let fixture = Fixture::open().await;
     for (name, fields) in routes {
         let text = format!("upstream: http://hms-svc-open\n{fields}");
@@ -19,7 +19,7 @@ async fn house_of(routes: &[(&str, &str)]) -> Fixture {
 
 #[tokio::test]
 async fn forwarded_path_is_the_matched_path() {
-    let fixture = house_of(&[
+    let fixture = fixture_of(&[
         (
             "slashes",
             "uri: /projects/{id}/**\nencoded-slashes: allow\n",
@@ -81,7 +81,7 @@ async fn forwarded_path_is_the_matched_path() {
 async fn second_reading_of_a_path_bypasses_no_plugin() {
     let odd = "encoded-slashes: allow\nempty-segments: allow\n";
     let open = format!("uri: /files/**\n{odd}");
-    let fixture = house_of(&[
+    let fixture = fixture_of(&[
         ("open", open.as_str()),
         ("locked", "uri: /files/locked/**\nplugins: [auth]\n"),
         ("one", "uri: /one/{id}\nencoded-slashes: allow\n"),

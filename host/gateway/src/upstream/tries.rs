@@ -97,7 +97,7 @@ impl Upstreams {
         request: Request<Body>,
     ) -> Result<Answer, RequestError> {
         let (upstream, state) = (&sending.route.upstream, &sending.route.upstream_state);
-        state.turns.request();
+        state.rotation.request();
         let (parts, body) = request.into_parts();
         let idempotent = parts.method.is_idempotent();
         // A service that speaks HTTP/2 says which requests it did not process, even if a part of
@@ -148,7 +148,7 @@ impl Upstreams {
                 next = body.again();
             }
             let free = verdict == TryOutcome::LeftOver;
-            if next.is_none() || !(free || state.turns.may_retry()) {
+            if next.is_none() || !(free || state.rotation.may_retry()) {
                 body.last();
                 answer.endpoint = Some(endpoint.place.label().to_string());
                 answer.tries = tried.len();
@@ -186,7 +186,7 @@ fn choose(route: &ActiveRoute, tried: &[usize], now: Instant) -> usize {
                 .get(*index)
                 .map_or(0, |found| found.weight)
         };
-        let picked = state.turns.pick(fitting.iter().map(weight))?;
+        let picked = state.rotation.pick(fitting.iter().map(weight))?;
         fitting.get(picked).copied()
     };
     let fresh = |index: usize| !tried.contains(&index);

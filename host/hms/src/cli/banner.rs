@@ -38,10 +38,10 @@ const MAX_ROUTES: usize = 5;
 
 impl Banner {
     /// Says it, as it is now: for people, or as one object where the log is JSON.
-    pub(super) fn tell(&self) {
+    pub(super) fn print(&self) {
         match hms_telemetry::format() {
-            Some(LogFormat::Json) => hms_telemetry::tell_json(&self.json()),
-            _ => hms_telemetry::tell(&self.text()),
+            Some(LogFormat::Json) => hms_telemetry::print_json(&self.json()),
+            _ => hms_telemetry::print(&self.text()),
         }
     }
 

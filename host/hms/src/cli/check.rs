@@ -17,7 +17,7 @@ use hms_grants::{
     of_file,
 };
 use hms_manifest::{FileStatus, MAX_MANIFEST_BYTES, Manifest, check_file, line_of};
-use hms_telemetry::tell_json;
+use hms_telemetry::print_json;
 use hms_windows::WindowName;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ enum Kind {
 
 /// What was found.
 #[derive(Default)]
-struct Found {
+struct CheckedFiles {
     routes: Vec<(FileStatus<Route>, RouteStatus)>,
     grants: Vec<(FileStatus<GrantsFile>, GrantsStatus)>,
     /// The folder of each of the routes, and of each of the grants.
@@ -92,7 +92,7 @@ impl Check {
         if self.json {
             let routes = found.routes.iter().map(|(_, shown)| shown);
             let grants = found.grants.iter().map(|(_, shown)| shown);
-            tell_json(&serde_json::json!({
+            print_json(&serde_json::json!({
                 "routes": routes.collect::<Vec<_>>(),
                 "grants": grants.collect::<Vec<_>>(),
                 "notes": found.notes,
@@ -119,8 +119,8 @@ impl Check {
         Ok(())
     }
 
-    fn found(&self) -> anyhow::Result<Found> {
-        let mut found = Found::default();
+    fn found(&self) -> anyhow::Result<CheckedFiles> {
+        let mut found = CheckedFiles::default();
         if self.paths.is_empty() {
             found.add_routes(&self.routes)?;
             let folder = self.grants.as_deref();
@@ -143,7 +143,7 @@ impl Check {
     }
 }
 
-impl Found {
+impl CheckedFiles {
     /// Every manifest with its faults. A route and grants may have the same name: each has its
     /// folder.
     fn files(&self) -> impl Iterator<Item = (PathBuf, &[Fault])> {

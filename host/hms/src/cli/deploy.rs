@@ -12,7 +12,7 @@ use hms_core::body::Body;
 use hms_core::error::problem_type;
 use hms_core::printable::{Printable, printable, printable_lines};
 use hms_core::units::{Size, Time};
-use hms_telemetry::tell_json;
+use hms_telemetry::print_json;
 use hms_windows::{Consent, TrafficShare, WindowName};
 use http::{Method, StatusCode};
 use http_body::Frame;
@@ -90,7 +90,7 @@ impl Deploy {
             }
         };
         match self.json {
-            true => tell_json(&deployed.json),
+            true => print_json(&deployed.json),
             false => {
                 say!("{}", summary(&deployed.read));
                 if let Some(trapped) = trapped(&deployed.read) {
@@ -190,7 +190,7 @@ async fn follow(client: &Client, mut body: Incoming, show: bool) -> anyhow::Resu
         while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = pending.drain(..=end).collect();
             match client.parse(&line)? {
-                DeployLine::Event(event) if show => told(&event),
+                DeployLine::Event(event) if show => print_event(&event),
                 DeployLine::Event(_) | DeployLine::Unknown {} => {}
                 DeployLine::Problem { problem } => {
                     let why = refusal(StatusCode::UNPROCESSABLE_ENTITY, Some(&problem));
@@ -217,7 +217,7 @@ async fn follow(client: &Client, mut body: Incoming, show: bool) -> anyhow::Resu
     bail!("the host's answer ended early; `hms windows` shows what is live")
 }
 
-fn told(event: &DeployEvent) {
+fn print_event(event: &DeployEvent) {
     match event {
         DeployEvent::Difference { difference } => {
             let changes = changes(difference);

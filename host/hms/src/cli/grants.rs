@@ -11,7 +11,7 @@ use hms_core::error::problem_type;
 use hms_core::printable::printable_lines;
 use hms_disk::files::read_at_most;
 use hms_manifest::MAX_MANIFEST_BYTES;
-use hms_telemetry::tell_json;
+use hms_telemetry::print_json;
 use hms_windows::{Consent, WindowName};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -57,14 +57,14 @@ impl Grants {
                         bail!("{}", refusal(StatusCode::NOT_FOUND, Some(&why)));
                     }
                     match self.json {
-                        true => tell_json(&json!({ "grants": null, "manifest": null })),
+                        true => print_json(&json!({ "grants": null, "manifest": null })),
                         false => say!("{name} is granted nothing: it has no file of grants"),
                     }
                     return Ok(());
                 }
                 let answer = client.take(answer).await?;
                 match self.json {
-                    true => tell_json(&answer.read::<Value>()?),
+                    true => print_json(&answer.read::<Value>()?),
                     false => show(&answer.read::<GrantsDetail>()?.grants),
                 }
                 Ok(())
@@ -75,7 +75,7 @@ impl Grants {
     async fn list(&self, client: &Client) -> anyhow::Result<()> {
         let answer = client.call(Method::GET, "/grants").await?;
         if self.json {
-            tell_json(&answer.read()?);
+            print_json(&answer.read()?);
             return Ok(());
         }
         let GrantsList {
@@ -136,7 +136,7 @@ impl Grants {
         }
         let answer = client.take(answer).await?;
         match self.json {
-            true => tell_json(&answer.read::<Value>()?),
+            true => print_json(&answer.read::<Value>()?),
             false => show(&answer.read::<GrantsDetail>()?.grants),
         }
         Ok(())
@@ -146,7 +146,7 @@ impl Grants {
         let answer = client.call(Method::DELETE, path).await?;
         let changed: Changed<RemovedGrants> = answer.read()?;
         match self.json {
-            true => tell_json(&answer.read::<Value>()?),
+            true => print_json(&answer.read::<Value>()?),
             false => say!("{} is granted nothing", text(&changed.what.removed)),
         }
         durable(&changed)

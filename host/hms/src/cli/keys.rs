@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use hms_api::{Changed, CreatedKey, KeyList, NewKey, RevokedKey};
 use hms_core::body;
 use hms_core::units::Lifetime;
-use hms_telemetry::{tell_json, warn};
+use hms_telemetry::{print_json, warn};
 use http::Method;
 
 /// Create, list and revoke API keys, for machine callers without a token provider.
@@ -93,7 +93,7 @@ impl List {
     async fn run(self) -> anyhow::Result<()> {
         let answer = self.host.client()?.call(Method::GET, "/keys").await?;
         if self.json {
-            tell_json(&answer.read()?);
+            print_json(&answer.read()?);
             return Ok(());
         }
         let KeyList { keys, unsaved } = answer.read()?;

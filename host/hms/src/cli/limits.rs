@@ -8,7 +8,7 @@ use hms_api::{Changed, Limits as SetLimits, LimitsPatch, ShownLimits, Word};
 use hms_core::body;
 use hms_core::limits::{LimitsChange, Row, TABLE, Unit};
 use hms_core::units::{Size, Time};
-use hms_telemetry::tell_json;
+use hms_telemetry::print_json;
 use hms_windows::WindowName;
 use http::{Method, header};
 
@@ -114,7 +114,7 @@ impl Limits {
             (answer, changed.what, None, on_disk)
         };
         if self.json {
-            tell_json(&answer.read()?);
+            print_json(&answer.read()?);
             return on_disk;
         }
         let rows = TABLE.iter().map(|row| {

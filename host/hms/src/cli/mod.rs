@@ -5,7 +5,7 @@
 /// (`hms windows | head -1`).
 macro_rules! say {
     ($($part:tt)*) => {
-        hms_telemetry::tell(&format!($($part)*))
+        hms_telemetry::print(&format!($($part)*))
     };
 }
 

@@ -5,7 +5,7 @@ use super::show::{dash, or_dash, size, table, text, time};
 use clap::Args;
 use form_urlencoded::Serializer;
 use hms_api::{RequestList, RequestTrace, SpanTrace};
-use hms_telemetry::tell_json;
+use hms_telemetry::print_json;
 use hms_windows::WindowName;
 use http::Method;
 
@@ -45,24 +45,24 @@ impl Requests {
         };
         let answer = self.host.client()?.call(Method::GET, &path).await?;
         if self.json {
-            tell_json(&answer.read()?);
+            print_json(&answer.read()?);
             return Ok(());
         }
         match &self.id {
             Some(id) => {
                 let request: RequestTrace = answer.read()?;
-                tell_request(&request);
+                print_request(&request);
                 if *id == request.trace_id {
-                    self.tell_others(&request).await?;
+                    self.print_others(&request).await?;
                 }
             }
-            None => tell_list(&answer.read()?),
+            None => print_list(&answer.read()?),
         }
         Ok(())
     }
 
     /// What else is of the trace of `first`, such as deliveries of the events that it emitted.
-    async fn tell_others(&self, first: &RequestTrace) -> anyhow::Result<()> {
+    async fn print_others(&self, first: &RequestTrace) -> anyhow::Result<()> {
         let path = format!("/requests?trace={}", segment(&first.trace_id));
         let answer = self.host.client()?.call(Method::GET, &path).await?;
         let mut list: RequestList = answer.read()?;
@@ -70,7 +70,7 @@ impl Requests {
         if !list.requests.is_empty() {
             say!("");
             say!("also in this trace, the latest first:");
-            tell_list(&list);
+            print_list(&list);
         }
         Ok(())
     }
@@ -97,7 +97,7 @@ fn segment(id: &str) -> String {
     id.chars().filter(plain).collect()
 }
 
-fn tell_list(list: &RequestList) {
+fn print_list(list: &RequestList) {
     let rows = list.requests.iter().map(|request| {
         [
             time(request.started),
@@ -127,7 +127,7 @@ fn whom(request: &RequestTrace) -> String {
     }
 }
 
-fn tell_request(request: &RequestTrace) {
+fn print_request(request: &RequestTrace) {
     say!(
         "{} {} -> {}",
         text(&request.method),

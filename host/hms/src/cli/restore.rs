@@ -9,7 +9,7 @@ use hms_backup::source::Source;
 use hms_backup::{Member, Missing};
 use hms_core::printable::printable;
 use hms_disk::permissions::make_private_files;
-use hms_telemetry::tell_json;
+use hms_telemetry::print_json;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -75,7 +75,7 @@ impl Restore {
             })
             .collect();
         match json {
-            true => tell_json(&json!({
+            true => print_json(&json!({
                 "data": data.to_string_lossy(),
                 "routes": restored.routes.to_string_lossy(),
                 "grants": restored.grants.as_ref().map(|folder| folder.to_string_lossy()),

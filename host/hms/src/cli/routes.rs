@@ -4,7 +4,7 @@ use super::HostArgs;
 use super::show::{dash, table, text};
 use clap::Args;
 use hms_api::RouteList;
-use hms_telemetry::tell_json;
+use hms_telemetry::print_json;
 use http::Method;
 
 /// List the routes: live ones, and refused files with the reason
@@ -21,7 +21,7 @@ impl Routes {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let answer = self.host.client()?.call(Method::GET, "/routes").await?;
         if self.json {
-            tell_json(&answer.read()?);
+            print_json(&answer.read()?);
             return Ok(());
         }
         let RouteList {

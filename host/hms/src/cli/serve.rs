@@ -51,7 +51,7 @@ pub(super) async fn run(settings: Settings) -> anyhow::Result<()> {
     let Some(host) = OpenHost::open(settings, Purpose::Operators).await? else {
         return Ok(());
     };
-    host.banner().tell();
+    host.banner().print();
     host.run().await
 }
 

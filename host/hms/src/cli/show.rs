@@ -7,7 +7,7 @@ use hms_api::{
 };
 use hms_core::printable::printable;
 use hms_core::units::Size;
-use hms_telemetry::tell_json;
+use hms_telemetry::print_json;
 use hms_windows::WindowName;
 use http::Method;
 use std::fmt::Display;
@@ -32,7 +32,7 @@ impl Windows {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let answer = self.host.client()?.call(Method::GET, "/windows").await?;
         if self.json {
-            tell_json(&answer.read()?);
+            print_json(&answer.read()?);
             return Ok(());
         }
         let WindowList { windows } = answer.read()?;
@@ -98,7 +98,7 @@ impl History {
         let path = format!("/windows/{}", self.name);
         let answer = self.host.client()?.call(Method::GET, &path).await?;
         if self.json {
-            tell_json(&answer.read()?);
+            print_json(&answer.read()?);
             return Ok(());
         }
         let WindowDetail { window, releases } = answer.read()?;
@@ -116,12 +116,12 @@ impl History {
                 time(release.deployed_at),
                 text(&release.by),
                 release.grants.as_deref().map_or_else(dash, short),
-                release.fate.as_deref().map_or_else(dash, text),
+                release.outcome.as_deref().map_or_else(dash, text),
             ]
         });
         table(
             [
-                "RELEASE", "", "DIGEST", "SIZE", "DEPLOYED", "BY", "GRANTS", "FATE",
+                "RELEASE", "", "DIGEST", "SIZE", "DEPLOYED", "BY", "GRANTS", "OUTCOME",
             ],
             rows.collect(),
         );
@@ -152,16 +152,16 @@ impl Logs {
         }
         let answer = self.host.client()?.call(Method::GET, &path).await?;
         if self.json {
-            tell_json(&answer.read()?);
+            print_json(&answer.read()?);
             return Ok(());
         }
         let LogLines { lines } = answer.read()?;
-        lines.iter().for_each(tell_line);
+        lines.iter().for_each(print_line);
         Ok(())
     }
 }
 
-fn tell_line(line: &LogLine) {
+fn print_line(line: &LogLine) {
     let level = match &line.level {
         Some(level) => format!("{} ", printable(&level.to_uppercase())),
         None => String::new(),
@@ -180,7 +180,7 @@ async fn follow(host: &HostArgs, path: &str, json: bool) -> anyhow::Result<()> {
             match json {
                 // One line each, as programs read it.
                 true => say!("{}", serde_json::to_string(line)?),
-                false => tell_line(line),
+                false => print_line(line),
             }
         }
         last = lines.last().cloned().or(last);

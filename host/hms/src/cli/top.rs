@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 use hms_api::WindowList;
 use hms_core::units::{Size, Time};
 use hms_telemetry::openmetrics::{Sample, sample};
-use hms_telemetry::tell_json;
+use hms_telemetry::print_json;
 use http::Method;
 use http_body_util::BodyExt;
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
@@ -117,7 +117,7 @@ impl Top {
             let rows = sorted(rows, sort);
             if self.json {
                 match self.once {
-                    true => tell_json(&serde_json::json!({ "windows": rows })),
+                    true => print_json(&serde_json::json!({ "windows": rows })),
                     false => say!("{}", serde_json::json!({ "windows": rows })),
                 }
             } else {

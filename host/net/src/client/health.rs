@@ -104,21 +104,21 @@ impl Drop for Attempt<'_> {
 
 /// The rotation over the targets of one upstream, and its budget of retries.
 #[derive(Debug)]
-pub struct Turns {
+pub struct Rotation {
     retries: TpsBudget,
     turn: AtomicU64,
 }
 
-impl Default for Turns {
+impl Default for Rotation {
     fn default() -> Self {
-        Turns {
+        Rotation {
             retries: TpsBudget::new(RETRY_MEMORY, RETRIES_PER_SECOND, RETRY_SHARE),
             turn: AtomicU64::new(0),
         }
     }
 }
 
-impl Turns {
+impl Rotation {
     /// A request came, which earns a fraction of a retry.
     pub fn request(&self) {
         self.retries.deposit();
@@ -195,13 +195,13 @@ mod tests {
 
     #[test]
     fn retries_are_limited_to_a_share_of_the_requests() {
-        let turns = Turns::default();
-        let taken = |turns: &Turns| (0..10_000).take_while(|_| turns.may_retry()).count();
-        let reserve = taken(&turns);
+        let rotation = Rotation::default();
+        let taken = |rotation: &Rotation| (0..10_000).take_while(|_| rotation.may_retry()).count();
+        let reserve = taken(&rotation);
         for _ in 0..100 {
-            turns.request();
+            rotation.request();
         }
-        let earned = taken(&turns);
+        let earned = taken(&rotation);
         assert!((19..=21).contains(&earned), "{earned}");
         assert!((1..=40).contains(&reserve), "{reserve}");
     }
@@ -209,12 +209,12 @@ mod tests {
     proptest! {
         #[test]
         fn targets_receive_their_weighted_shares(weights in proptest::collection::vec(1u32..20, 1..6)) {
-            let turns = Turns::default();
+            let rotation = Rotation::default();
             let total: u32 = weights.iter().sum();
             let rounds = 200 * total;
             let mut seen = vec![0u32; weights.len()];
             for _ in 0..rounds {
-                seen[turns.pick(weights.iter().copied()).unwrap()] += 1;
+                seen[rotation.pick(weights.iter().copied()).unwrap()] += 1;
             }
             for (weight, seen) in weights.iter().zip(&seen) {
                 let due = 200 * weight;
@@ -225,6 +225,6 @@ mod tests {
 
     #[test]
     fn empty_list_of_targets_picks_nothing() {
-        assert_eq!(Turns::default().pick(std::iter::empty()), None);
+        assert_eq!(Rotation::default().pick(std::iter::empty()), None);
     }
 }

@@ -108,7 +108,7 @@ type Hosts = Arc<Mutex<HashMap<Authority, HostConnections>>>;
 struct HostConnections {
     open: Vec<Arc<Open>>,
     /// Requests that come meanwhile wait for the same one. It ends with the last of them.
-    connecting: Option<WeakShared<BoxFuture<'static, Outcome>>>,
+    connecting: Option<WeakShared<BoxFuture<'static, OpenResult>>>,
     /// The service chose HTTP/1.1. It is asked again then.
     http1_until: Option<Instant>,
 }
@@ -127,10 +127,10 @@ impl HostConnections {
     }
 }
 
-type Connecting = Shared<BoxFuture<'static, Outcome>>;
+type Connecting = Shared<BoxFuture<'static, OpenResult>>;
 
 /// None: the service chose HTTP/1.1.
-type Outcome = Result<Option<Arc<Open>>, SendError>;
+type OpenResult = Result<Option<Arc<Open>>, SendError>;
 
 /// An open connection.
 struct Open {

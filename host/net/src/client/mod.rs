@@ -3,10 +3,11 @@
 //! Made from [`ClientSettings`] for one who asks: the gateway has one for all routes. Clients share
 //! no connections and no TLS sessions, so what one may reach, shows and trusts is never another's.
 //! `dial` makes every connection, to what the `screen` lets through and as many as `connections`
-//! allows, by `permits`; `own_listeners` are what it can be told to refuse always. `trust` is the client's side of TLS. `http2` has the connections
-//! of HTTP/2, and `silence` notices those that lead nowhere. What is learnt of services, and how
-//! often they may be asked again, is in `health`; `retained` is a body that can be sent once more,
-//! and `reached` tells when a request has its connection.
+//! allows, by `permits`; `own_listeners` are what it can be told to refuse always. `trust` is the
+//! client's side of TLS. `http2` has the connections of HTTP/2, and `silence` notices those that
+//! lead nowhere. What is learnt of services, and how often they may be asked again, is in `health`;
+//! `retained` is a body that can be sent once more, and `reached` tells when a request has its
+//! connection.
 
 mod connections;
 mod dial;
@@ -25,7 +26,7 @@ mod trust;
 pub use connections::{Connections, OfAll};
 pub use dial::Resolve;
 pub use error::{Cause, SendError, Unresolved, find, is_shortage};
-pub use health::{Attempt, Health, Turns};
+pub use health::{Attempt, Health, Rotation};
 pub use http2::Stream;
 pub use own_listeners::OwnListeners;
 pub use permits::{Permit, Permits};

@@ -280,8 +280,8 @@ fn in_one_form(uri: &Uri) -> Result<PathAndQuery, CallError> {
     read.map_err(|_| CallError::UriInvalid("its path and query cannot be said"))
 }
 
-async fn within<T>(wish: Duration, answered: impl Future<Output = T>) -> Result<T, CallError> {
-    let answered = tokio::time::timeout(wish, answered).await;
+async fn within<T>(limit: Duration, answered: impl Future<Output = T>) -> Result<T, CallError> {
+    let answered = tokio::time::timeout(limit, answered).await;
     answered.map_err(|_| CallError::ResponseTimeout)
 }
 

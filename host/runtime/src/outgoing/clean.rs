@@ -1,7 +1,7 @@
 //! What may leave with a request that a guest sends, and come back with its answer.
 
 use hms_core::headers::{
-    clean_trailer_names, drop_hop_by_hop, drop_where, is_claim, is_credential, is_told,
+    clean_trailer_names, drop_hop_by_hop, drop_where, is_claim, is_credential, is_set_by_gateway,
 };
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
@@ -16,7 +16,7 @@ pub(super) fn shows_who(name: &HeaderName) -> bool {
 pub(super) fn request(headers: &mut HeaderMap, credentials: &[HeaderValue]) {
     clean_trailer_names(headers);
     headers.remove(header::HOST);
-    drop_where(headers, is_told);
+    drop_where(headers, is_set_by_gateway);
     for name in shown_with(headers, credentials) {
         let kept: Vec<HeaderValue> = headers
             .get_all(&name)

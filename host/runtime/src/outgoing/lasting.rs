@@ -13,16 +13,16 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 #[derive(Clone, Default)]
 pub(crate) struct Over {
     token: CancellationToken,
-    open: Arc<Mutex<Vec<Weak<dyn Slot>>>>,
+    open: Arc<Mutex<Vec<Weak<dyn BodyCell>>>>,
 }
 
 /// Where a body is until the end of its request, or its own.
-trait Slot: Send + Sync {
+trait BodyCell: Send + Sync {
     /// Drops the body, except while it is being polled: then its poller does.
     fn empty(&self);
 }
 
-impl<B: Send> Slot for Mutex<Option<B>> {
+impl<B: Send> BodyCell for Mutex<Option<B>> {
     fn empty(&self) {
         // Dropped after the lock is released: what else ends with it may come back here.
         let body = self.try_lock().and_then(|mut body| body.take());

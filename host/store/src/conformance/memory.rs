@@ -1,8 +1,8 @@
 //! The reference as a [`Backend`]: stores in memory, which last as long as it does.
 
 use super::super::{
-    Applied, Backend, Entry, EventsPage, LogBounds, LogObserver, LogState, Op, Page, Place, Read,
-    Scratch, Snapshot, Store, StoreError, StoreId, StoreLimits, StoreStats, StoredEvent,
+    Applied, Backend, Entry, EntryKey, EventsPage, LogBounds, LogObserver, LogState, Op, Page,
+    Read, Scratch, Snapshot, Store, StoreError, StoreId, StoreLimits, StoreStats, StoredEvent,
     TransactFuture, Transacted, Transaction, WriteFuture, check_name,
 };
 use super::model::Model;
@@ -106,14 +106,14 @@ impl MemoryStore {
         self.limits.check_count(keys.len())?;
         self.limits.check_count(keys.len())?;
         self.limits.check_bucket(bucket)?;
-        let places = keys.iter().map(|key| Place {
+        let places = keys.iter().map(|key| EntryKey {
             bucket: bucket.to_owned(),
             key: key.clone(),
         });
         self.at(&places.collect::<Vec<_>>())
     }
 
-    fn at(&self, places: &[Place]) -> Result<Vec<Option<Entry>>, StoreError> {
+    fn at(&self, places: &[EntryKey]) -> Result<Vec<Option<Entry>>, StoreError> {
         self.limits.check_count(places.len())?;
         for at in places {
             self.limits.check_bucket(&at.bucket)?;
@@ -197,7 +197,7 @@ impl Store for MemoryStore {
         Box::pin(std::future::ready(self.done(&ops)))
     }
 
-    fn read_places(&self, places: &[Place]) -> Read<Vec<Option<Entry>>> {
+    fn read_places(&self, places: &[EntryKey]) -> Read<Vec<Option<Entry>>> {
         Read::ready(self.at(places))
     }
 

@@ -1,7 +1,7 @@
 //! The reference: a store as a map, as simple as it can be said.
 
 use super::super::{
-    Applied, Committed, Entry, EventsPage, LogBounds, LogState, Op, Page, Place, StoreError,
+    Applied, Committed, Entry, EntryKey, EventsPage, LogBounds, LogState, Op, Page, StoreError,
     StoredEvent, Transacted, Transaction,
 };
 use std::collections::BTreeMap;
@@ -141,10 +141,10 @@ impl Model {
                 ..Committed::default()
             }));
         }
-        let holds = |at: &Place| self.get(&at.bucket, &at.key).map(|entry| entry.version);
+        let holds = |at: &EntryKey| self.get(&at.bucket, &at.key).map(|entry| entry.version);
         let failed = transaction.checks.iter();
         let failed = failed.filter(|check| holds(&check.at) != check.version);
-        let conflicts: Vec<Place> = failed.map(|check| check.at.clone()).collect();
+        let conflicts: Vec<EntryKey> = failed.map(|check| check.at.clone()).collect();
         if !conflicts.is_empty() {
             return Ok(Transacted::Conflict(conflicts));
         }

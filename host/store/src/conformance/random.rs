@@ -1,8 +1,8 @@
 //! Random writes, against the reference.
 
 use super::super::{
-    Check, Entry, EventsPage, LogBounds, NewEvent, Op, Page, Place, Store, StoreError, StoreLimits,
-    StoredEvent, Transacted, Transaction,
+    Check, Entry, EntryKey, EventsPage, LogBounds, NewEvent, Op, Page, Store, StoreError,
+    StoreLimits, StoredEvent, Transacted, Transaction,
 };
 use super::model::Model;
 use super::{NAME, Subject, block_on, blocking, open};
@@ -117,7 +117,7 @@ pub fn upkeep() -> impl Strategy<Value = Upkeep> {
 /// The transaction at `now_ms`, with the versions that the model has now.
 fn transaction(model: &Model, deal: &Deal, now_ms: u64) -> Transaction {
     let check = |(b, k, off): &(usize, usize, Option<u64>)| {
-        let at = Place {
+        let at = EntryKey {
             bucket: BUCKETS[*b].to_owned(),
             key: KEYS[*k].to_owned(),
         };

@@ -108,7 +108,7 @@ pub(super) struct Committer {
 struct Queue {
     waiting: VecDeque<Job>,
     bytes: usize,
-    /// Whether a [`Turn`] exists, running or about to.
+    /// Whether a [`CommitTurn`] exists, running or about to.
     at_work: bool,
     closed: bool,
 }
@@ -193,7 +193,7 @@ impl Committer {
             !std::mem::replace(&mut queue.at_work, true)
         };
         if begin {
-            Turn(Some(self.clone())).begin();
+            CommitTurn(Some(self.clone())).begin();
         }
         Ok(())
     }
@@ -334,9 +334,9 @@ fn patience(waiting: usize, last: Duration) -> Duration {
 ///
 /// A runtime that shuts down drops tasks without running them. Dropping this then answers the
 /// waiting writes and frees the queue.
-struct Turn(Option<Arc<Committer>>);
+struct CommitTurn(Option<Arc<Committer>>);
 
-impl Turn {
+impl CommitTurn {
     fn begin(self) {
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(move || self.run())),
@@ -372,7 +372,7 @@ impl Turn {
     }
 }
 
-impl Drop for Turn {
+impl Drop for CommitTurn {
     fn drop(&mut self) {
         if let Some(committer) = self.0.take() {
             let mut queue = committer.lock();

@@ -35,10 +35,10 @@ pub(super) use redb_store::RedbStore;
 
 // What these files use of the crate.
 use super::{
-    Applied, Backend, Check, Committed, Entry, EventsPage, LEAST_FREE_BYTES, LogBounds,
-    LogObserver, LogState, NewEvent, Op, Page, Place, Read, Scratch, Snapshot, Store, StoreError,
-    StoreId, StoreLimits, StoreStats, StoredEvent, TransactFuture, Transacted, Transaction,
-    WriteFuture, check_name, health, limits, once_cost,
+    Applied, Backend, Check, Committed, Entry, EntryKey, EventsPage, LEAST_FREE_BYTES, LogBounds,
+    LogObserver, LogState, NewEvent, Op, Page, Read, Scratch, Snapshot, Store, StoreError, StoreId,
+    StoreLimits, StoreStats, StoredEvent, TransactFuture, Transacted, Transaction, WriteFuture,
+    check_name, health, limits, once_cost,
 };
 #[cfg(test)]
 use super::{Stores, conformance};

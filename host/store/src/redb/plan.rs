@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::layout::{Head, Tables, entry_cost};
 use super::log::Outbox;
 use super::{
-    Applied, Check, Committed, Entry, LogBounds, Op, Place, StoreError, Transacted, Transaction,
+    Applied, Check, Committed, Entry, EntryKey, LogBounds, Op, StoreError, Transacted, Transaction,
     once_cost,
 };
 use std::borrow::Cow;
@@ -71,7 +71,7 @@ pub(super) fn transact(
             ..Committed::default()
         })));
     }
-    let mut conflicts: Vec<Place> = Vec::new();
+    let mut conflicts: Vec<EntryKey> = Vec::new();
     for Check { at, version } in &transaction.checks {
         let head = tables.head(&at.bucket, &at.key)?;
         if head.map(|head| head.version) != *version {

@@ -1,7 +1,7 @@
 //! The reads of a store file, on a thread that may meet [`StoreError::WouldWait`].
 
 use super::file::StoreFile;
-use super::{Entry, EventsPage, Page, Place, StoreError, StoreLimits, StoredEvent};
+use super::{Entry, EntryKey, EventsPage, Page, StoreError, StoreLimits, StoredEvent};
 use std::sync::Arc;
 
 /// Reads what the last commit left, within the limits.
@@ -32,7 +32,10 @@ impl Reads {
         self.entries(keys.iter().map(|key| (bucket, key.as_str())))
     }
 
-    pub(super) fn read_places(&self, places: &[Place]) -> Result<Vec<Option<Entry>>, StoreError> {
+    pub(super) fn read_places(
+        &self,
+        places: &[EntryKey],
+    ) -> Result<Vec<Option<Entry>>, StoreError> {
         self.limits.check_count(places.len())?;
         for place in places {
             self.limits.check_bucket(&place.bucket)?;

@@ -6,8 +6,8 @@ use super::file::{Medium, StoreFile};
 use super::reads::Reads;
 use super::waiting::Readers;
 use super::{
-    Entry, EventsPage, LogBounds, LogObserver, LogState, Op, Page, Place, Read, Scratch, Snapshot,
-    Store, StoreError, StoreLimits, StoreStats, StoredEvent, TransactFuture, Transaction,
+    Entry, EntryKey, EventsPage, LogBounds, LogObserver, LogState, Op, Page, Read, Scratch,
+    Snapshot, Store, StoreError, StoreLimits, StoreStats, StoredEvent, TransactFuture, Transaction,
     WriteFuture, create,
 };
 use std::path::PathBuf;
@@ -120,7 +120,7 @@ impl Store for RedbStore {
         Box::pin(async move { submitted?.await.unwrap_or(Err(StoreError::Closed)) })
     }
 
-    fn read_places(&self, places: &[Place]) -> Read<Vec<Option<Entry>>> {
+    fn read_places(&self, places: &[EntryKey]) -> Read<Vec<Option<Entry>>> {
         let again = || {
             let places = places.to_vec();
             move |reads: &Reads| reads.read_places(&places)

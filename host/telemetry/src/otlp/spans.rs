@@ -2,7 +2,9 @@
 
 use super::proto::{KeyValue, Kind, Message, Resource, Scope, StatusCode, Value};
 use super::wire::{bytes, fixed32, fixed64, message, number, number_attribute, text_attribute};
-use hms_core::trace::{Attribute, Finished, Recorded, Role, SpanKind, SpanLog, Told, Used, What};
+use hms_core::trace::{
+    Attribute, Finished, Recorded, Role, SpanDetails, SpanKind, SpanLog, Used, What,
+};
 use http::Method;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -166,8 +168,8 @@ fn part(into: &mut Vec<u8>, log: &SpanLog, finished: &Finished, span: &Recorded)
         _ => span.kind.name(),
     };
     bytes(into, field::NAME, name.as_bytes());
-    let told = span.told.as_deref();
-    let kind = match told.map(|told| told.role) {
+    let details = span.details.as_deref();
+    let kind = match details.map(|details| details.role) {
         Some(Role::Server) => Kind::Server,
         Some(Role::Client) => Kind::Client,
         Some(Role::Producer) => Kind::Producer,
@@ -195,8 +197,8 @@ fn part(into: &mut Vec<u8>, log: &SpanLog, finished: &Finished, span: &Recorded)
     // For a client, 4xx is an error too.
     let from = if span.kind.is_client() { 400 } else { 500 };
     let failed = span.failed || span.status.is_some_and(|status| status >= from);
-    if let Some(told) = told {
-        said(into, told, failed);
+    if let Some(details) = details {
+        said(into, details, failed);
     } else if failed {
         let status = span.status.map(|status| status.to_string());
         text(into, ERROR_TYPE, status.as_deref().unwrap_or(OTHER));
@@ -242,8 +244,8 @@ fn status_of(into: &mut Vec<u8>, code: StatusCode, why: &str) {
 }
 
 /// What a guest says of its own span.
-fn said(into: &mut Vec<u8>, told: &Told, failed: bool) {
-    for (name, value) in &told.attributes {
+fn said(into: &mut Vec<u8>, details: &SpanDetails, failed: bool) {
+    for (name, value) in &details.attributes {
         let value = match value {
             Attribute::Text(value) => {
                 text(into, name, value);
@@ -257,25 +259,25 @@ fn said(into: &mut Vec<u8>, told: &Told, failed: bool) {
         bytes(into, field::ATTRIBUTES, &attribute.encode_to_vec());
     }
     for (field, count) in [
-        (field::DROPPED_ATTRIBUTES, told.dropped_attributes),
-        (field::DROPPED_EVENTS, told.dropped_events),
-        (field::DROPPED_LINKS, told.dropped_links),
+        (field::DROPPED_ATTRIBUTES, details.dropped_attributes),
+        (field::DROPPED_EVENTS, details.dropped_events),
+        (field::DROPPED_LINKS, details.dropped_links),
     ] {
         if count > 0 {
             number(into, field, count.into());
         }
     }
     if failed {
-        if !told
+        if !details
             .attributes
             .iter()
             .any(|(name, _)| **name == *ERROR_TYPE)
         {
             text(into, ERROR_TYPE, OTHER);
         }
-        let why = told.failure.as_deref().unwrap_or_default();
+        let why = details.failure.as_deref().unwrap_or_default();
         status_of(into, StatusCode::Error, why);
-    } else if told.succeeded {
+    } else if details.succeeded {
         status_of(into, StatusCode::Ok, "");
     }
 }

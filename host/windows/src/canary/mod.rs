@@ -66,7 +66,7 @@ pub(super) fn begin(
 pub(super) async fn end(
     change: &mut Change,
     meant: Option<u64>,
-    fate: &str,
+    outcome: &str,
 ) -> Result<(), ChangeError> {
     let window = change.window().name.clone();
     let edit = change.enforce(&Load::Nothing, |record| {
@@ -74,7 +74,7 @@ pub(super) async fn end(
         if running.is_none() || meant.is_some() && meant != running {
             return Err(ChangeError::NoCanary(window.clone()));
         }
-        record.end_canary(fate);
+        record.end_canary(outcome);
         Ok(())
     });
     edit.await

@@ -116,7 +116,7 @@ fn model(verb: Verb, now: &Seen) -> Result<Seen, &'static str> {
             next.canary = None;
             let mut releases = next.releases.iter_mut();
             let candidate = releases.find(|release| release.number == number);
-            candidate.unwrap().fate = Some("aborted by an operator".into());
+            candidate.unwrap().outcome = Some("aborted by an operator".into());
         }
         Limits => next.limits = record.limits.with(&limits(7)).unwrap(),
         Remove => return Ok(gone),

@@ -223,7 +223,7 @@ impl Registry {
             trap_unknown,
             grants: granted.load().digest.clone(),
             before: None,
-            fate: None,
+            outcome: None,
         };
         let mut next = record.clone().with_release(fresh, options.canary);
         let Some(release) = next.releases.last().cloned() else {

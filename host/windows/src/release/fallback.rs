@@ -109,8 +109,8 @@ fn edit(
 }
 
 fn may_fall_back(record: &WindowRecord, from: u64) -> bool {
-    let wished = record.release(from).is_some_and(|r| r.fallback);
-    wished && record.live == from && record.canary.is_none() && !record.stopped
+    let falls_back = record.release(from).is_some_and(|r| r.fallback);
+    falls_back && record.live == from && record.canary.is_none() && !record.stopped
 }
 
 /// Falls back once for each of the reasons, and returns the number of the release. None if there is

@@ -21,7 +21,7 @@ const TRY_TIME: Duration = Duration::from_secs(5);
 
 /// The result of one request, as far as it depends on the release.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum RequestOutcome {
     Served,
     /// The instance failed, with this code.
     Failed(&'static str),
@@ -29,12 +29,12 @@ pub(crate) enum Outcome {
     Unclear,
 }
 
-impl Outcome {
+impl RequestOutcome {
     /// What `error` says about the instance.
     pub(crate) fn of(error: &RequestError) -> Self {
         match error.fault() {
-            Fault::Window => Outcome::Failed(error.code()),
-            Fault::Client | Fault::Upstream | Fault::Host => Outcome::Unclear,
+            Fault::Window => RequestOutcome::Failed(error.code()),
+            Fault::Client | Fault::Upstream | Fault::Host => RequestOutcome::Unclear,
         }
     }
 }
@@ -87,7 +87,7 @@ enum Mode {
 /// The state of a breaker, after so many consecutive failures. In the usual words of circuit
 /// breakers, whose "open" is not that of the window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Placement {
+pub(crate) enum BreakerState {
     /// Requests pass.
     Closed,
     /// Requests are refused, for a time.
@@ -147,12 +147,12 @@ impl Breaker {
     }
 
     /// Records the result of a request. `most` consecutive failures trip the breaker; 0: never.
-    pub(crate) fn outcome(&self, outcome: Outcome, most: u64, now: Instant) -> Option<Trip> {
+    pub(crate) fn outcome(&self, outcome: RequestOutcome, most: u64, now: Instant) -> Option<Trip> {
         let mut state = self.state();
         match (outcome, state.mode) {
             // It began before the trip, so it says nothing new.
             (_, Mode::Tripped { .. }) => None,
-            (Outcome::Served, _) => {
+            (RequestOutcome::Served, _) => {
                 *state = State {
                     in_a_row: 0,
                     pause: Duration::ZERO,
@@ -161,12 +161,12 @@ impl Breaker {
                 };
                 None
             }
-            (Outcome::Unclear, Mode::Trying { .. }) => {
+            (RequestOutcome::Unclear, Mode::Trying { .. }) => {
                 state.mode = Mode::Tripped { until: now };
                 None
             }
-            (Outcome::Unclear, Mode::Closed) => None,
-            (Outcome::Failed(code), mode) => {
+            (RequestOutcome::Unclear, Mode::Closed) => None,
+            (RequestOutcome::Failed(code), mode) => {
                 state.in_a_row += 1;
                 if most == 0 || (mode == Mode::Closed && state.in_a_row < most) {
                     if most == 0 {
@@ -190,13 +190,13 @@ impl Breaker {
     }
 
     /// The state for operators at `now`.
-    pub(crate) fn placement(&self, now: Instant) -> Placement {
+    pub(crate) fn shown(&self, now: Instant) -> BreakerState {
         let state = self.state();
         let failures = state.in_a_row;
         match state.mode {
-            Mode::Closed => Placement::Closed,
-            Mode::Tripped { until } if until > now => Placement::Tripped { failures },
-            Mode::Tripped { .. } | Mode::Trying { .. } => Placement::HalfOpen { failures },
+            Mode::Closed => BreakerState::Closed,
+            Mode::Tripped { until } if until > now => BreakerState::Tripped { failures },
+            Mode::Tripped { .. } | Mode::Trying { .. } => BreakerState::HalfOpen { failures },
         }
     }
 
@@ -212,7 +212,7 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-    const FAILED: Outcome = Outcome::Failed("instance-trapped");
+    const FAILED: RequestOutcome = RequestOutcome::Failed("instance-trapped");
 
     /// Traps, limits and what is no answer, as docs/limits.md says. Whoever adds a failure decides.
     #[test]
@@ -236,10 +236,10 @@ mod tests {
         ];
         let mut found = Vec::new();
         for row in TABLE {
-            match Outcome::of(&RequestError::new(row.problem, "a sentence")) {
-                Outcome::Failed(code) => found.push(code),
-                Outcome::Unclear => {}
-                Outcome::Served => panic!("{row:?}"),
+            match RequestOutcome::of(&RequestError::new(row.problem, "a sentence")) {
+                RequestOutcome::Failed(code) => found.push(code),
+                RequestOutcome::Unclear => {}
+                RequestOutcome::Served => panic!("{row:?}"),
             }
         }
         found.sort_unstable();
@@ -270,7 +270,7 @@ mod tests {
         for _ in 0..10 {
             assert_eq!(breaker.outcome(FAILED, 3, now), None);
             assert_eq!(breaker.outcome(FAILED, 3, now), None);
-            assert_eq!(breaker.outcome(Outcome::Served, 3, now), None);
+            assert_eq!(breaker.outcome(RequestOutcome::Served, 3, now), None);
         }
         assert_eq!(tripped(now).admit(now), Err(FIRST_PAUSE));
     }
@@ -287,30 +287,30 @@ mod tests {
         assert!(breaker.admit(later + FIRST_PAUSE).is_err());
         let later = later + FIRST_PAUSE * 2;
         assert_eq!(breaker.admit(later), Ok(Pass::Try));
-        assert_eq!(breaker.outcome(Outcome::Served, 3, later), None);
-        assert_eq!(breaker.placement(later), Placement::Closed);
+        assert_eq!(breaker.outcome(RequestOutcome::Served, 3, later), None);
+        assert_eq!(breaker.shown(later), BreakerState::Closed);
     }
 
     #[test]
     fn tripped_state_is_shown_only_while_the_pause_lasts() {
         let now = Instant::now();
         let breaker = Breaker::new();
-        assert_eq!(breaker.placement(now), Placement::Closed);
+        assert_eq!(breaker.shown(now), BreakerState::Closed);
         let breaker = tripped(now);
         let failures = 3;
         let last = now + FIRST_PAUSE - Duration::from_nanos(1);
-        assert_eq!(breaker.placement(last), Placement::Tripped { failures });
-        let half_open = Placement::HalfOpen { failures };
+        assert_eq!(breaker.shown(last), BreakerState::Tripped { failures });
+        let half_open = BreakerState::HalfOpen { failures };
         let later = now + FIRST_PAUSE;
         for hours in [0, 1, 100] {
             let at = later + Duration::from_secs(hours * 3600);
-            assert_eq!(breaker.placement(at), half_open);
+            assert_eq!(breaker.shown(at), half_open);
         }
         assert_eq!(breaker.admit(later), Ok(Pass::Try));
-        assert_eq!(breaker.placement(later), half_open, "one is on its way");
+        assert_eq!(breaker.shown(later), half_open, "one is on its way");
         breaker.outcome(FAILED, 3, later).unwrap();
         let failures = 4;
-        assert_eq!(breaker.placement(later), Placement::Tripped { failures });
+        assert_eq!(breaker.shown(later), BreakerState::Tripped { failures });
     }
 
     #[test]
@@ -319,7 +319,7 @@ mod tests {
         let breaker = tripped(now);
         let later = now + FIRST_PAUSE;
         assert_eq!(breaker.admit(later), Ok(Pass::Try));
-        assert_eq!(breaker.outcome(Outcome::Unclear, 3, later), None);
+        assert_eq!(breaker.outcome(RequestOutcome::Unclear, 3, later), None);
         assert_eq!(breaker.admit(later), Ok(Pass::Try));
     }
 
@@ -346,7 +346,7 @@ mod tests {
         breaker.tried_by(&upload);
         drop(upload);
         assert_eq!(breaker.admit(later), Err(FIRST_PAUSE), "it says so itself");
-        assert_eq!(breaker.outcome(Outcome::Served, 3, later), None);
+        assert_eq!(breaker.outcome(RequestOutcome::Served, 3, later), None);
         assert_eq!(breaker.admit(later), Ok(Pass::Usual));
     }
 
@@ -359,8 +359,11 @@ mod tests {
         assert!(breaker.admit(later + TRY_TIME / 2).is_err());
         assert_eq!(breaker.admit(later + TRY_TIME), Ok(Pass::Try));
         assert!(breaker.admit(later + TRY_TIME).is_err());
-        assert_eq!(breaker.outcome(Outcome::Served, 3, later + TRY_TIME), None);
-        assert_eq!(breaker.placement(later + TRY_TIME), Placement::Closed);
+        assert_eq!(
+            breaker.outcome(RequestOutcome::Served, 3, later + TRY_TIME),
+            None
+        );
+        assert_eq!(breaker.shown(later + TRY_TIME), BreakerState::Closed);
     }
 
     #[test]
@@ -379,7 +382,7 @@ mod tests {
         #[test]
         fn breaker_closes_once_a_request_is_served_whatever_came_before(
             outcomes in proptest::collection::vec(
-                prop_oneof![Just(FAILED), Just(Outcome::Served), Just(Outcome::Unclear)], 0..60),
+                prop_oneof![Just(FAILED), Just(RequestOutcome::Served), Just(RequestOutcome::Unclear)], 0..60),
             most in 0..5u64,
         ) {
             let mut now = Instant::now();
@@ -391,12 +394,12 @@ mod tests {
                 now += Duration::from_millis(700);
             }
             if most == 0 {
-                prop_assert_eq!(breaker.placement(now), Placement::Closed);
+                prop_assert_eq!(breaker.shown(now), BreakerState::Closed);
             }
             now += LONGEST_PAUSE;
             prop_assert!(breaker.admit(now).is_ok());
-            breaker.outcome(Outcome::Served, most, now);
-            prop_assert_eq!(breaker.placement(now), Placement::Closed);
+            breaker.outcome(RequestOutcome::Served, most, now);
+            prop_assert_eq!(breaker.shown(now), BreakerState::Closed);
         }
     }
 }

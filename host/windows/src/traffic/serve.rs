@@ -5,7 +5,7 @@ use crate::canary::analysis;
 use crate::release::Release;
 use crate::release::fallback::Tripped;
 use crate::traffic::admission::Ask;
-use crate::traffic::breaker::{Breaker, Outcome, Pass, Trip};
+use crate::traffic::breaker::{Breaker, Pass, RequestOutcome, Trip};
 use crate::traffic::callers::{CallOutcome, Counted};
 use crate::traffic::measured::ReleaseMeasures;
 use crate::traffic::serving::Assignment;
@@ -80,7 +80,7 @@ pub(crate) async fn serve(
         begun: now,
         in_flight: None,
         took: None,
-        outcome: Outcome::Unclear,
+        outcome: RequestOutcome::Unclear,
         failed: false,
         counts: true,
     };
@@ -175,7 +175,7 @@ struct Observation {
     in_flight: Option<Arc<InFlight>>,
     /// The time to the head, excluding waits for the client.
     took: Option<Duration>,
-    outcome: Outcome,
+    outcome: RequestOutcome,
     /// In an analysis, 5xx answers are failures too.
     failed: bool,
     /// Too few instances are the host's load, too large a body is the client's: neither says
@@ -188,7 +188,7 @@ impl Observation {
         self.took = Some(self.took_so_far());
         match outcome {
             Ok(response) => {
-                self.outcome = Outcome::Served;
+                self.outcome = RequestOutcome::Served;
                 self.status = Some(response.status().as_u16());
                 self.failed = response.status().is_server_error();
             }
@@ -199,8 +199,8 @@ impl Observation {
     fn failed_with(&mut self, error: &RequestError) {
         self.failed = true;
         self.status = Some(error.status().as_u16());
-        self.outcome = Outcome::of(error);
-        self.counts = self.outcome != Outcome::Unclear;
+        self.outcome = RequestOutcome::of(error);
+        self.counts = self.outcome != RequestOutcome::Unclear;
     }
 
     fn took_so_far(&self) -> Duration {
@@ -234,14 +234,14 @@ impl Drop for Observation {
         let in_flight = self.in_flight.as_ref();
         let clients_fault = in_flight.is_some_and(|in_flight| in_flight.is_clients_fault());
         if !clients_fault {
-            self.tell_reuse();
+            self.report_reuse();
         }
         if let Some(assignment) = self.assignment.take() {
             assignment.end(self.heard(clients_fault));
             return;
         }
         let outcome = match self.outcome {
-            Outcome::Failed(_) if clients_fault => Outcome::Unclear,
+            RequestOutcome::Failed(_) if clients_fault => RequestOutcome::Unclear,
             outcome => outcome,
         };
         let most = self.window.limits.load().get(Limit::FailuresInARow);
@@ -267,15 +267,15 @@ impl Observation {
         }
     }
 
-    /// What it says about whether instances can be reused.
-    fn tell_reuse(&self) {
+    /// Reports whether instances can be reused.
+    fn report_reuse(&self) {
         let trial = self
             .in_flight
             .as_ref()
             .and_then(|in_flight| in_flight.trial());
         match (self.outcome, trial) {
-            (Outcome::Served, Some(trial)) => trial.went_well(),
-            (Outcome::Failed(code), Some(trial)) => {
+            (RequestOutcome::Served, Some(trial)) => trial.went_well(),
+            (RequestOutcome::Failed(code), Some(trial)) => {
                 if let Some(off) = trial.failed(code, Instant::now()) {
                     let window = &self.window;
                     let sentence = reuse_is_off(off);
@@ -341,7 +341,7 @@ impl http_body::Body for ObservedBody {
                 Some(error) => self.observation.failed_with(error),
                 None => {
                     self.observation.failed = true;
-                    self.observation.outcome = Outcome::Unclear;
+                    self.observation.outcome = RequestOutcome::Unclear;
                 }
             }
         }

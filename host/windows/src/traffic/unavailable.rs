@@ -8,8 +8,8 @@ use std::time::Duration;
 pub enum WindowUnavailable {
     #[error("the window for this route has no release deployed")]
     NotDeployed { window: String },
-    /// Its grants say so.
-    #[error("nothing here: this window is for other windows only")]
+    /// Its grants say that it is for other windows only, which the client is not told.
+    #[error("not found")]
     Internal { window: String },
     #[error("the window for this route is stopped")]
     Stopped { window: String },

@@ -47,7 +47,7 @@ impl From<Error> for TransactionError {
             )),
             Error::TooLarge(text) => StoreError::Invalid(text),
             Error::StoreFull(text) => StoreError::Full(text),
-            Error::Other(text) => StoreError::told(text),
+            Error::Other(text) => StoreError::from_message(text),
         };
         TransactionError::Store(store)
     }

@@ -5,7 +5,7 @@
 //!     GET  /deliveries  each delivery, in order: see [`Delivery`]
 //!     GET  /effects     {"ID": how often}: an effect of each event that was answered 2xx
 //!
-//! What it answers, a [`Wish`], is said by the data of the event, or else by `config` of its file.
+//! What it answers, a [`Reply`], is said by the data of the event, or else by `config` of its file.
 
 use hms_window::{
     Method, Problem, ReceivedEvent, Request, Response, Store, config, sleep_ms, transaction, window,
@@ -29,7 +29,7 @@ struct Delivery {
 
 #[derive(Deserialize, Default)]
 #[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
-struct Wish {
+struct Reply {
     status: Option<u16>,
     delay_ms: Option<u64>,
     trap: bool,
@@ -60,14 +60,14 @@ async fn take(store: &Store, event: &ReceivedEvent, once: bool) -> Result<Respon
         all.push(delivery(event));
         all
     })?;
-    let wish = wish(event)?;
-    if let Some(ms) = wish.delay_ms {
+    let reply = reply(event)?;
+    if let Some(ms) = reply.delay_ms {
         sleep_ms(ms).await;
     }
-    if wish.trap {
+    if reply.trap {
         panic!("as asked");
     }
-    let status = wish.status.unwrap_or(204);
+    let status = reply.status.unwrap_or(204);
     if (200..300).contains(&status) {
         transaction(|tx| {
             if once {
@@ -94,12 +94,12 @@ fn delivery(event: &ReceivedEvent) -> Delivery {
     }
 }
 
-fn wish(event: &ReceivedEvent) -> Result<Wish, Problem> {
-    if let Ok(wish) = event.json() {
-        return Ok(wish);
+fn reply(event: &ReceivedEvent) -> Result<Reply, Problem> {
+    if let Ok(reply) = event.json() {
+        return Ok(reply);
     }
-    match config("wish") {
-        None => Ok(Wish::default()),
+    match config("reply") {
+        None => Ok(Reply::default()),
         Some(text) => serde_json::from_str(&text).map_err(Problem::internal),
     }
 }

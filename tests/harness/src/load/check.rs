@@ -5,7 +5,7 @@ use super::super::marked;
 use super::ask::{Ask, What};
 use super::client::Clients;
 use super::ledger::Ledger;
-use super::tally::Failure;
+use super::result::Failure;
 use http_body_util::BodyExt;
 
 /// Bytes of each block of `/big`, as in the guest.
@@ -94,7 +94,7 @@ fn expected(ask: &Ask, tag: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::load::tally::Kind;
+    use crate::load::result::Kind;
 
     fn kind(body: &[u8]) -> Option<Kind> {
         let ask = Ask {

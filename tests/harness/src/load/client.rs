@@ -1,7 +1,7 @@
 //! The connections. None of them sends a request twice: what fails once has failed.
 
 use super::ask::{Ask, Way, What};
-use super::tally::Failure;
+use super::result::Failure;
 use bytes::Bytes;
 use futures_util::stream;
 use http::{Request, Response, Uri};

@@ -3,16 +3,16 @@
 //! its last byte.
 //!
 //! [`ask`] is the mix, [`client`] the connections, [`check`] what a right answer is, [`ledger`]
-//! which release may give it, [`tally`] what came out.
+//! which release may give it, [`result`] what came out.
 
 mod ask;
 mod check;
 mod client;
 mod ledger;
-mod tally;
+mod result;
 
 pub use ledger::Ledger;
-pub use tally::{Failure, Period, Tally, Times};
+pub use result::{Failure, LoadResult, Period, Times};
 
 use ask::Ask;
 use client::Clients;
@@ -41,7 +41,7 @@ pub struct Load {
 struct Shared {
     clients: Clients,
     ledger: Arc<Ledger>,
-    tally: Mutex<Tally>,
+    result: Mutex<LoadResult>,
     period: AtomicU8,
     stopped: AtomicBool,
 }
@@ -53,7 +53,7 @@ impl Load {
         let shared = Arc::new(Shared {
             clients: Clients::new(base),
             ledger,
-            tally: Mutex::default(),
+            result: Mutex::default(),
             period: AtomicU8::new(Period::Warm as u8),
             stopped: AtomicBool::new(false),
         });
@@ -78,18 +78,18 @@ impl Load {
 
     /// Requests that have come to their end so far.
     pub fn ended(&self) -> usize {
-        self.shared.tally.lock().unwrap().requests()
+        self.shared.result.lock().unwrap().requests()
     }
 
     /// Starts no more, waits for those under way, closes every connection, and gives what came out.
-    pub async fn stop(self) -> Tally {
+    pub async fn stop(self) -> LoadResult {
         self.shared.stopped.store(true, Relaxed);
         tokio::task::spawn_blocking(move || self.pacer.join().unwrap())
             .await
             .unwrap();
         self.tracker.close();
         self.tracker.wait().await;
-        std::mem::take(&mut *self.shared.tally.lock().unwrap())
+        std::mem::take(&mut *self.shared.result.lock().unwrap())
     }
 }
 
@@ -104,7 +104,7 @@ fn pace(rate: u32, shared: &Arc<Shared>, tracker: &TaskTracker, runtime: &tokio:
         let period = Period::of(shared.period.load(Relaxed));
         if tracker.len() >= MAX_IN_FLIGHT {
             let failure = Failure::overload(MAX_IN_FLIGHT);
-            shared.tally.lock().unwrap().failed(period, failure);
+            shared.result.lock().unwrap().failed(period, failure);
         } else {
             let shared = shared.clone();
             tracker.spawn_on(
@@ -123,10 +123,10 @@ impl Shared {
             Err(_) => Err(Failure::timeout(REQUEST_TIME)),
         };
         let took = due.elapsed();
-        let mut tally = self.tally.lock().unwrap();
+        let mut result = self.result.lock().unwrap();
         match outcome {
-            Ok(()) => tally.answered(period, &ask, took),
-            Err(failure) => tally.failed(period, failure.of(&ask)),
+            Ok(()) => result.answered(period, &ask, took),
+            Err(failure) => result.failed(period, failure.of(&ask)),
         }
     }
 }

@@ -35,7 +35,7 @@ const MARKS: usize = 8192;
 
 /// What is in the table.
 #[derive(Clone)]
-enum Slot {
+enum CacheEntry {
     Answer(Arc<Stored>),
     /// The fields on which the answers depend.
     Varies(Arc<[HeaderName]>),
@@ -49,7 +49,7 @@ pub(super) struct Mark {
 }
 
 /// What was found for a request.
-pub(super) enum Found {
+pub(super) enum Lookup {
     /// An answer that may be used.
     Fresh(Arc<Stored>),
     /// One that is too old.
@@ -68,7 +68,7 @@ pub struct Memory {
     metrics: GatewayMetrics,
 }
 
-type Table = Cache<Key, Slot, Weights, DefaultHashBuilder, Evictions>;
+type Table = Cache<Key, CacheEntry, Weights, DefaultHashBuilder, Evictions>;
 
 impl Memory {
     /// For so many bytes, those of answers included that are not complete yet. 0: nothing is
@@ -103,22 +103,22 @@ impl Memory {
         headers: &HeaderMap,
         may_be_used: impl FnOnce(&Stored) -> bool,
         now: Instant,
-    ) -> Found {
+    ) -> Lookup {
         match self.get(key, headers) {
-            Some(stored) if !self.holds(stored.mark) || !may_be_used(&stored) => Found::Nothing,
-            Some(stored) if !stored.is_fresh(now) => Found::Stale,
-            Some(stored) => Found::Fresh(stored),
-            None => Found::Nothing,
+            Some(stored) if !self.holds(stored.mark) || !may_be_used(&stored) => Lookup::Nothing,
+            Some(stored) if !stored.is_fresh(now) => Lookup::Stale,
+            Some(stored) => Lookup::Fresh(stored),
+            None => Lookup::Nothing,
         }
     }
 
     fn get(&self, key: &Key, headers: &HeaderMap) -> Option<Arc<Stored>> {
         let table = self.table.as_ref()?;
         match table.get(key)? {
-            Slot::Answer(stored) => Some(stored),
-            Slot::Varies(vary) => match table.get(&key.variant(&vary, headers))? {
-                Slot::Answer(stored) => Some(stored),
-                Slot::Varies(_) => None,
+            CacheEntry::Answer(stored) => Some(stored),
+            CacheEntry::Varies(vary) => match table.get(&key.variant(&vary, headers))? {
+                CacheEntry::Answer(stored) => Some(stored),
+                CacheEntry::Varies(_) => None,
             },
         }
     }
@@ -132,7 +132,7 @@ impl Memory {
             true => key.clone(),
             false => key.variant(vary, headers),
         };
-        let answer = Slot::Answer(Arc::new(stored));
+        let answer = CacheEntry::Answer(Arc::new(stored));
         if Weights.weight(&place, &answer) > table.shard_capacity() {
             self.metrics.not_cached(NotCached::TooLarge);
             return;
@@ -141,8 +141,8 @@ impl Memory {
         self.metrics.cache_stored();
         if !vary.is_empty() {
             let known = table.peek(&key);
-            if !matches!(&known, Some(Slot::Varies(known)) if **known == *vary) {
-                table.insert(key, Slot::Varies(vary.into()));
+            if !matches!(&known, Some(CacheEntry::Varies(known)) if **known == *vary) {
+                table.insert(key, CacheEntry::Varies(vary.into()));
             }
         }
     }
@@ -233,11 +233,11 @@ fn table(bytes: u64, metrics: &GatewayMetrics) -> Option<Table> {
 #[derive(Clone)]
 struct Weights;
 
-impl Weighter<Key, Slot> for Weights {
-    fn weight(&self, key: &Key, slot: &Slot) -> u64 {
+impl Weighter<Key, CacheEntry> for Weights {
+    fn weight(&self, key: &Key, slot: &CacheEntry) -> u64 {
         let slot = match slot {
-            Slot::Answer(stored) => stored.weight(),
-            Slot::Varies(vary) => vary.len() * size_of::<HeaderName>() + VARIES_OVERHEAD,
+            CacheEntry::Answer(stored) => stored.weight(),
+            CacheEntry::Varies(vary) => vary.len() * size_of::<HeaderName>() + VARIES_OVERHEAD,
         };
         (key.len() + slot) as u64
     }
@@ -250,10 +250,10 @@ const VARIES_OVERHEAD: usize = 256;
 #[derive(Clone)]
 struct Evictions(Counter);
 
-impl Lifecycle<Key, Slot> for Evictions {
-    type RequestState = Vec<(Key, Slot)>;
+impl Lifecycle<Key, CacheEntry> for Evictions {
+    type RequestState = Vec<(Key, CacheEntry)>;
 
-    fn on_evict(&self, evicted: &mut Self::RequestState, key: Key, slot: Slot) {
+    fn on_evict(&self, evicted: &mut Self::RequestState, key: Key, slot: CacheEntry) {
         self.0.inc();
         evicted.push((key, slot));
     }

@@ -33,7 +33,7 @@ use hms_core::error::RequestError;
 use hms_manifest::{Field, Kind, Map};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use key::Key;
-use memory::{Found, Mark};
+use memory::{Lookup, Mark};
 use plan::{Circumstances, Plan, is_plain, wants_no_store};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -244,7 +244,7 @@ fn look(exchange: &Exchange, mut request: Request<Body>) -> Looked {
     let key = Key::of(route.version, &exchange.target, &request);
     let now = Instant::now();
     let used = match memory.find(&key, headers, may_be_used, now) {
-        Found::Fresh(stored) => {
+        Lookup::Fresh(stored) => {
             exchange.notes.cache.note(Use::Hit);
             let mut response = stored.answer(headers, now);
             let headers = response.headers_mut();
@@ -255,8 +255,8 @@ fn look(exchange: &Exchange, mut request: Request<Body>) -> Looked {
                 edition: None,
             }));
         }
-        Found::Stale => Use::Stale,
-        Found::Nothing => Use::Miss,
+        Lookup::Stale => Use::Stale,
+        Lookup::Nothing => Use::Miss,
     };
     if exchange.upstreams.is_in_between(route) {
         return onward(request, Use::Bypass, Then::Nothing);

@@ -245,13 +245,13 @@ impl Fixture {
         self.memory.put(key(path), &vary, seen, stored);
     }
 
-    fn find(&self, path: &str, headers: &HeaderMap) -> Found {
+    fn find(&self, path: &str, headers: &HeaderMap) -> Lookup {
         self.memory
             .find(&key(path), headers, |_| true, Instant::now())
     }
 
     async fn body(&self, path: &str, headers: &HeaderMap) -> Option<String> {
-        let Found::Fresh(stored) = self.find(path, headers) else {
+        let Lookup::Fresh(stored) = self.find(path, headers) else {
             return None;
         };
         let body = stored.answer(headers, Instant::now()).into_body();
@@ -281,17 +281,17 @@ async fn answer_is_found_while_it_is_fresh_and_its_age_grows() {
     fixture.put("/a", &none, &answer, "one");
     for (wait, age) in [(0, "20"), (30, "50"), (9, "59")] {
         tokio::time::advance(Duration::from_secs(wait)).await;
-        let Found::Fresh(stored) = fixture.find("/a", &none) else {
+        let Lookup::Fresh(stored) = fixture.find("/a", &none) else {
             panic!("nothing at {age} s");
         };
         let answer = stored.answer(&none, Instant::now());
         assert_eq!(answer.headers()[header::AGE], age);
     }
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert!(matches!(fixture.find("/a", &none), Found::Stale));
+    assert!(matches!(fixture.find("/a", &none), Lookup::Stale));
     fixture.put("/a", &none, &fresh(""), "two");
     assert_eq!(fixture.body("/a", &none).await.as_deref(), Some("two"));
-    assert!(matches!(fixture.find("/b", &none), Found::Nothing));
+    assert!(matches!(fixture.find("/b", &none), Lookup::Nothing));
 }
 
 #[tokio::test]

@@ -34,12 +34,12 @@ pub struct AcceptEncoding {
 impl AcceptEncoding {
     /// Members that cannot be parsed are ignored.
     pub fn read(headers: &HeaderMap) -> AcceptEncoding {
-        let wishes: Vec<(String, f32)> = members(headers, &header::ACCEPT_ENCODING)
+        let accepted: Vec<(String, f32)> = members(headers, &header::ACCEPT_ENCODING)
             .take(MAX_MEMBERS)
             .filter_map(|text| member(std::str::from_utf8(text).ok()?))
             .collect();
         let named = |names: &[&str]| {
-            let found = wishes
+            let found = accepted
                 .iter()
                 .find(|(name, _)| names.contains(&name.as_str()));
             found.map(|(_, q)| *q)

@@ -125,7 +125,7 @@ impl Rule {
         let headers = response.headers();
         let unmodified = response.status() == StatusCode::NOT_MODIFIED;
         let length = match *method == Method::HEAD || unmodified {
-            true => told_length(headers).or(length(response).filter(|length| *length > 0)),
+            true => declared_length(headers).or(length(response).filter(|length| *length > 0)),
             false => length(response),
         };
         if !(unmodified || has_body(response.status())) || !is_whole(headers) || length == Some(0) {
@@ -195,10 +195,10 @@ impl Compressor {
 
 fn length(response: &Response<Body>) -> Option<u64> {
     let exact = response.body().size_hint().exact();
-    exact.or_else(|| told_length(response.headers()))
+    exact.or_else(|| declared_length(response.headers()))
 }
 
-fn told_length(headers: &HeaderMap) -> Option<u64> {
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
     framing::length(headers).ok().flatten()
 }
 

@@ -443,7 +443,7 @@ fn full(whose: Whose, what: &'static str) -> IdempotencyError {
 }
 
 /// The message for clients if the file fails.
-fn told(error: StoreError) -> IdempotencyError {
+fn client_error(error: StoreError) -> IdempotencyError {
     if let StoreError::StoreFull { .. } = error {
         return IdempotencyError::Full;
     }

@@ -6,7 +6,7 @@ use super::key::Digest;
 use super::ledger::{Begun, Ledger, StoredRecord};
 use super::record::{Record, State, StoredAnswer};
 use super::rest::to_the_end;
-use super::{Idempotency, IdempotentRequest, KEYS, full, told};
+use super::{Idempotency, IdempotentRequest, KEYS, client_error, full};
 use crate::plugins::{Exchange, Rest};
 use crate::upstream::{Answer, UpstreamError};
 use bytes::BytesMut;
@@ -166,7 +166,7 @@ impl Idempotency {
         let mut left_behind = None;
         for _ in 0..MAX_LOOKS {
             let now_ms = ledger.now_ms();
-            let found = ledger.get(&idempotent.scope).await.map_err(told)?;
+            let found = ledger.get(&idempotent.scope).await.map_err(client_error)?;
             let live = |found: &&StoredRecord| found.record.expires_ms > now_ms;
             if let Some(StoredRecord { record, version }) = found.as_ref().filter(live) {
                 if record.fingerprint != hex {
@@ -187,14 +187,14 @@ impl Idempotency {
                 continue;
             }
             let claim = self.claim(idempotent, fingerprint)?;
-            if let Err(whose) = ledger.admit(idempotent.owner).await.map_err(told)? {
+            if let Err(whose) = ledger.admit(idempotent.owner).await.map_err(client_error)? {
                 self.hits.hit(KEYS, whose);
                 return Err(full(whose, "stored keys and responses"));
             }
             let expires_ms = now_ms.saturating_add(idempotent.rule.ttl.as_millis() as u64);
             let record = Record::new(fingerprint, expires_ms, State::Begun);
             let begun = ledger.begin(idempotent.name(), &record, found.as_ref());
-            if let Some(begun) = begun.await.map_err(told)? {
+            if let Some(begun) = begun.await.map_err(client_error)? {
                 return Ok(Claimed::Ours(claim, begun));
             }
         }

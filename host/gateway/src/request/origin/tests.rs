@@ -28,7 +28,7 @@ fn origin<V: AsRef<[u8]>>(
     let peer = Origin {
         client: peer.parse().unwrap(),
         secure: false,
-        untold: false,
+        client_unknown: false,
     };
     let origin = peer.of(&headers(fields), &trusted())?;
     Ok((origin.client.to_string(), origin.scheme()))
@@ -170,7 +170,7 @@ fn client_unnamed_by_the_proxy_protocol_is_not_named_by_fields() {
     let connection = Origin {
         client: "10.0.0.1".parse().unwrap(),
         secure: false,
-        untold: true,
+        client_unknown: true,
     };
     let fields = headers(&[(XFF, "10.9.8.7"), ("x-forwarded-proto", "https")]);
     assert_eq!(connection.of(&fields, &trusted()).unwrap(), connection);
@@ -265,13 +265,13 @@ fn proxy_header_names_the_client_or_the_proxy_itself_or_nobody() {
     let proxy = Origin {
         client: "10.0.0.1".parse().unwrap(),
         secure: false,
-        untold: false,
+        client_unknown: false,
     };
     let named = |address: Option<&str>, secure| ProxyHeader::Client {
         address: address.map(|address| address.parse().unwrap()),
         secure,
     };
-    for (header, client, secure, untold) in [
+    for (header, client, secure, client_unknown) in [
         (ProxyHeader::Own, "10.0.0.1", false, false),
         (named(Some("192.0.2.7"), false), "192.0.2.7", false, false),
         (named(Some("192.0.2.7"), true), "192.0.2.7", true, false),
@@ -281,7 +281,7 @@ fn proxy_header_names_the_client_or_the_proxy_itself_or_nobody() {
         let expected = Origin {
             client: client.parse().unwrap(),
             secure,
-            untold,
+            client_unknown,
         };
         assert_eq!(proxy.behind(header), expected, "{header:?}");
     }

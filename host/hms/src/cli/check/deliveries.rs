@@ -1,7 +1,7 @@
 //! What `hms check` says of events: who else can send to where they are delivered, and whose events
 //! are wanted that nobody knows.
 
-use super::{Found, windows_of};
+use super::{CheckedFiles, windows_of};
 use hms_gateway::routes::manifest::Route;
 use hms_grants::WindowGrants;
 use hms_grants::subscription::DeliverTo;
@@ -20,7 +20,7 @@ pub(super) fn components(folder: &Path) -> BTreeSet<String> {
 }
 
 /// Routes by which a caller can send requests to where events are delivered.
-pub(super) fn reached(found: &Found) -> Vec<String> {
+pub(super) fn reached(found: &CheckedFiles) -> Vec<String> {
     let mut notes = Vec::new();
     for (file, shown) in &found.routes {
         let Some(route) = &file.live else { continue };
@@ -63,7 +63,7 @@ fn reaches(route: &Route, path: &str) -> bool {
 }
 
 /// Subscriptions to the events of windows that nothing here knows.
-pub(super) fn unknown_sources(found: &Found) -> Vec<String> {
+pub(super) fn unknown_sources(found: &CheckedFiles) -> Vec<String> {
     let granted = found.grants.iter();
     let by_name = |file: &str| WindowName::from_file(Path::new(file)).ok();
     let granted = granted.filter_map(|(file, _)| by_name(&file.file));

@@ -6,7 +6,7 @@ use crate::cli::show::{dash, size, text, time};
 use clap::Args;
 use form_urlencoded::Serializer;
 use hms_api::{Event, EventList};
-use hms_telemetry::tell_json_line;
+use hms_telemetry::print_json_line;
 use hms_windows::WindowName;
 use http::Method;
 use serde_json::Value;
@@ -66,7 +66,7 @@ impl EventLog {
                     let list: Value = answer.read()?;
                     let events = list.get("events").and_then(Value::as_array);
                     for event in events.into_iter().flatten() {
-                        tell_json_line(event);
+                        print_json_line(event);
                     }
                 }
                 false => list.events.iter().for_each(listed),
@@ -98,7 +98,7 @@ impl EventLog {
         let path = format!("/windows/{}/events/{sequence}", self.window);
         let answer = client.call(Method::GET, &path).await?;
         if self.json {
-            tell_json_line(&answer.read()?);
+            print_json_line(&answer.read()?);
             return Ok(());
         }
         let event: Event = answer.read()?;

@@ -8,7 +8,7 @@ use crate::cli::{HostArgs, agreed};
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 use hms_api::{Changed, DroppedEvents, ParkedEvent, ParkedList, RetriedEvents};
-use hms_telemetry::tell_json;
+use hms_telemetry::print_json;
 use http::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -112,7 +112,7 @@ impl Parked {
             }
         }
         if self.json {
-            tell_json(&json!({ "parked": values }));
+            print_json(&json!({ "parked": values }));
             return Ok(());
         }
         table(
@@ -136,7 +136,7 @@ impl Parked {
         let answer = client.call(Method::POST, &path).await?;
         let changed: Changed<RetriedEvents> = answer.read()?;
         match self.json {
-            true => tell_json(&answer.read::<Value>()?),
+            true => print_json(&answer.read::<Value>()?),
             false => {
                 say!("{id}: {} to be tried again", events(changed.what.retried));
                 if let Some(of) = &changed.what.subscription
@@ -154,7 +154,7 @@ impl Parked {
         let changed: Changed<DroppedEvents> = answer.read()?;
         let DroppedEvents { dropped, in_flight } = changed.what;
         match self.json {
-            true => tell_json(&answer.read::<Value>()?),
+            true => print_json(&answer.read::<Value>()?),
             false => say!("{id}: {} dropped", events(dropped)),
         }
         durable(&changed)?;

@@ -7,7 +7,7 @@ use crate::cli::show::{dash, table, text, time};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use hms_api::{Changed, RunSchedule, ScheduleList};
-use hms_telemetry::tell_json;
+use hms_telemetry::print_json;
 use http::Method;
 use serde_json::Value;
 
@@ -48,7 +48,7 @@ impl Schedules {
         let answer = self.host.client()?.call(Method::POST, &path).await?;
         let changed: Changed<RunSchedule> = answer.read()?;
         match self.json {
-            true => tell_json(&answer.read::<Value>()?),
+            true => print_json(&answer.read::<Value>()?),
             false => {
                 let to = text(&changed.what.schedule.to);
                 say!("{window}/{name}: a run is on its way to {to}");
@@ -60,7 +60,7 @@ impl Schedules {
     async fn list(&self) -> anyhow::Result<()> {
         let answer = self.host.client()?.call(Method::GET, "/schedules").await?;
         if self.json {
-            tell_json(&answer.read()?);
+            print_json(&answer.read()?);
             return Ok(());
         }
         let ScheduleList { schedules } = answer.read()?;

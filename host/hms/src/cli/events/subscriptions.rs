@@ -10,7 +10,7 @@ use hms_api::{
     Changed, ChangedSubscription, ReplayRequest, Replayed, SubscriptionList, SubscriptionStatus,
 };
 use hms_core::body;
-use hms_telemetry::tell_json;
+use hms_telemetry::print_json;
 use http::Method;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -83,7 +83,7 @@ impl Subscriptions {
         };
         let answer = client.call(Method::GET, &path).await?;
         if self.json {
-            tell_json(&answer.read()?);
+            print_json(&answer.read()?);
             return Ok(());
         }
         let is_one = self.name.as_ref().is_some_and(|of| of.name.is_some());
@@ -99,7 +99,7 @@ impl Subscriptions {
         let answer = client.call(Method::POST, path).await?;
         let changed: Changed<ChangedSubscription> = answer.read()?;
         match self.json {
-            true => tell_json(&answer.read::<Value>()?),
+            true => print_json(&answer.read::<Value>()?),
             false => say!("{}", sentence(&changed.what.subscription)),
         }
         durable(&changed)
@@ -117,7 +117,7 @@ impl Subscriptions {
         let answer = client.take(answer).await?;
         let replayed: Changed<Replayed> = answer.read()?;
         if self.json {
-            tell_json(&answer.read::<Value>()?);
+            print_json(&answer.read::<Value>()?);
             return Ok(());
         }
         let Replayed {

@@ -8,7 +8,7 @@ mod project;
 use anyhow::{Context, bail};
 use catalogue::{LANGUAGES, Language, TEMPLATES};
 use clap::Args;
-use hms_telemetry::tell_json;
+use hms_telemetry::print_json;
 use hms_windows::WindowName;
 use project::Project;
 use serde_json::{Value, json};
@@ -55,7 +55,7 @@ impl New {
         let files = project.write(&folder)?;
         let shown = folder.display();
         match self.json {
-            true => tell_json(&json!({
+            true => print_json(&json!({
                 "name": name,
                 "folder": shown.to_string(),
                 "lang": lang.name,
@@ -114,7 +114,7 @@ fn list(as_json: bool) {
             .iter()
             .map(|(name, what)| json!({ "template": name, "what": what, "lang": languages(name) }))
             .collect();
-        return tell_json(&json!({ "templates": templates }));
+        return print_json(&json!({ "templates": templates }));
     }
     say!("{:<12}{:<26}what it is", "template", "--lang");
     for (name, what) in TEMPLATES {

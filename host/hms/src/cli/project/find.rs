@@ -19,7 +19,7 @@ const OF_TOOLS: [&str; 5] = ["node_modules", "vendor", "target", "venv", "__pyca
 
 /// What lies below the folders.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct FoundProjects {
     /// The windows that say how they are built.
     pub windows: Vec<WindowFile>,
     /// The folders with a `Cargo.toml`, each before those below it.
@@ -30,8 +30,8 @@ pub(super) struct Found {
 }
 
 /// Looks below `roots`, whose links are resolved, but not into the folders `except`.
-pub(super) fn find(roots: &[PathBuf], except: &[PathBuf]) -> Found {
-    let mut found = Found::default();
+pub(super) fn find(roots: &[PathBuf], except: &[PathBuf]) -> FoundProjects {
+    let mut found = FoundProjects::default();
     for root in roots {
         found.walk(root, except, 0);
     }
@@ -44,7 +44,7 @@ pub(super) fn find(roots: &[PathBuf], except: &[PathBuf]) -> Found {
     found
 }
 
-impl Found {
+impl FoundProjects {
     fn walk(&mut self, dir: &Path, except: &[PathBuf], depth: usize) {
         self.folders += 1;
         if self.folders > MAX_FOLDERS || except.iter().any(|other| other == dir) {

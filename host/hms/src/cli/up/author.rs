@@ -75,7 +75,7 @@ impl Author {
         };
         say("building the windows (the first time takes a minute or two)");
         let (mut whole, mut next) = self.round(&mut known, None).await;
-        self.banner.tell();
+        self.banner.print();
         say(
             "watching: a window is rebuilt and redeployed when its source is saved; press Ctrl-C to stop",
         );

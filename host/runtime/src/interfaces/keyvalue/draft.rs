@@ -40,7 +40,7 @@ impl store::Host for KeyValue<'_> {
     }
 
     fn convert_error(&mut self, error: KvError) -> wasmtime::Result<store::Error> {
-        Ok(store::Error::Other(self.tell(error)?))
+        Ok(store::Error::Other(self.message(error)?))
     }
 }
 
@@ -109,7 +109,7 @@ impl atomics::Host for KeyValue<'_> {
         key: String,
         delta: u64,
     ) -> KvResult<u64> {
-        let too_large = || KvError::told("the counter would leave the range of a 63-bit number");
+        let too_large = || KvError::other("the counter would leave the range of a 63-bit number");
         let delta = i64::try_from(delta).map_err(|_| too_large())?;
         let bucket = self.table.get(&bucket)?;
         let applied = write(bucket.store.clone(), vec![bucket.increment_op(key, delta)?]).await?;

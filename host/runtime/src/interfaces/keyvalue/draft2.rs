@@ -54,7 +54,7 @@ impl store::Host for KeyValue<'_> {
     }
 
     fn convert_error(&mut self, error: KvError) -> wasmtime::Result<store::Error> {
-        Ok(store::Error::Other(self.tell(error)?))
+        Ok(store::Error::Other(self.message(error)?))
     }
 }
 
@@ -88,7 +88,7 @@ impl store::HostBucket for KeyValue<'_> {
         let page = bucket.keys(cursor.as_deref(), 0, bucket.page_keys()).await;
         let page = page.map_err(|error| match error {
             StoreError::KeyTooLong { .. } => {
-                KvError::told("invalid-cursor: it is none that was given out")
+                KvError::other("invalid-cursor: it is none that was given out")
             }
             other => other.into(),
         })?;
@@ -144,7 +144,7 @@ impl atomics::Host for KeyValue<'_> {
     fn convert_cas_error(&mut self, error: SwapError) -> wasmtime::Result<atomics::CasError> {
         Ok(match error {
             SwapError::Store(error) => {
-                atomics::CasError::StoreError(store::Error::Other(self.tell(error)?))
+                atomics::CasError::StoreError(store::Error::Other(self.message(error)?))
             }
             SwapError::Failed(cas) => atomics::CasError::CasFailed(cas),
         })

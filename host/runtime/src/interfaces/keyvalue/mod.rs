@@ -57,7 +57,7 @@ const HANDLE_LIMIT: &str = "handle-limit";
 /// What the guest is told, in the one case of both drafts that carries words: `CODE: sentence`, so
 /// that it can tell a full store from a bad request.
 pub struct KvError {
-    told: String,
+    message: String,
     /// Counted and logged for the operator, if the cause is a limit of the window or its store.
     reason: Option<&'static str>,
     /// The guest is not told: the instance ends.
@@ -69,7 +69,7 @@ impl KvError {
     pub(super) fn list_too_large(limit: usize) -> Self {
         KvError {
             reason: Some("list-too-large"),
-            ..KvError::told(format!(
+            ..KvError::other(format!(
                 "list-too-large: the keys take more than {limit} bytes: list them in parts, with \
                  wasi:keyvalue or spin:key-value@3.0.0"
             ))
@@ -81,9 +81,9 @@ impl KvError {
         self.reason == Some(HANDLE_LIMIT)
     }
 
-    fn told(told: impl Into<String>) -> Self {
+    fn other(message: impl Into<String>) -> Self {
         KvError {
-            told: told.into(),
+            message: message.into(),
             reason: None,
             trap: None,
         }
@@ -97,7 +97,7 @@ impl From<StoreError> for KvError {
             tracing::error!(%error, "a window's store failed");
         }
         let sentence = error.to_string();
-        let (told, reason) = match error {
+        let (message, reason) = match error {
             StoreError::StoreFull { .. } => (format!("store-full: {sentence}"), "store-full"),
             StoreError::DiskFull { .. } => ("store-full: the disk is full".into(), "disk-full"),
             StoreError::Busy { .. } => (format!("store-unavailable: {sentence}"), "store-busy"),
@@ -117,11 +117,11 @@ impl From<StoreError> for KvError {
             StoreError::TooMany { .. } | StoreError::BatchTooLarge { .. } => {
                 (format!("invalid: {sentence}"), "batch-too-large")
             }
-            _ => return KvError::told(format!("invalid: {sentence}")),
+            _ => return KvError::other(format!("invalid: {sentence}")),
         };
         KvError {
             reason: Some(reason),
-            ..KvError::told(told)
+            ..KvError::other(message)
         }
     }
 }
@@ -131,7 +131,7 @@ impl From<ResourceTableError> for KvError {
         let full = matches!(error, ResourceTableError::Full);
         KvError {
             reason: full.then_some(HANDLE_LIMIT),
-            ..KvError::told(error.to_string())
+            ..KvError::other(error.to_string())
         }
     }
 }
@@ -140,7 +140,7 @@ impl From<wasmtime::Error> for KvError {
     fn from(error: wasmtime::Error) -> Self {
         KvError {
             trap: Some(error),
-            ..KvError::told("")
+            ..KvError::other("")
         }
     }
 }
@@ -161,14 +161,14 @@ impl KeyValue<'_> {
     }
 
     /// The words for the guest; the operator has the reason in the window's log and its counts.
-    pub(super) fn tell(&self, error: KvError) -> wasmtime::Result<String> {
+    pub(super) fn message(&self, error: KvError) -> wasmtime::Result<String> {
         if let Some(trap) = error.trap {
             return Err(trap);
         }
         if let Some(reason) = error.reason {
-            self.context.failures.count(reason, &error.told);
+            self.context.failures.count(reason, &error.message);
         }
-        Ok(error.told)
+        Ok(error.message)
     }
 }
 
@@ -340,6 +340,6 @@ pub(super) async fn write(store: NotedStore, ops: Vec<Op>) -> KvResult<Vec<Appli
 fn counter(applied: &[Applied]) -> KvResult<i64> {
     match applied {
         [Applied::Counter(value)] => Ok(*value),
-        _ => Err(KvError::told("the store gave no counter")),
+        _ => Err(KvError::other("the store gave no counter")),
     }
 }

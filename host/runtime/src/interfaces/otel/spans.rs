@@ -6,7 +6,7 @@ use super::bindings::wasi::otel::tracing::{
 };
 use super::{Reports, span_id, value};
 use crate::in_flight_set::InFlightSet;
-use hms_core::trace::{Attribute, Role, Span, Told};
+use hms_core::trace::{Attribute, Role, Span, SpanDetails};
 use hms_grants::{WindowGrants, mask};
 
 /// Attributes of one span that are kept. 32: the conventions for a database call have a dozen.
@@ -45,9 +45,9 @@ impl Host for Reports<'_> {
         if matches!(data.status, Status::Error(_)) {
             span.fail();
         }
-        let told = told(&granted, &span, &data);
-        if told != Told::default() {
-            span.tell(told);
+        let details = details(&granted, &span, &data);
+        if details != SpanDetails::default() {
+            span.describe(details);
         }
         Ok(())
     }
@@ -82,9 +82,9 @@ fn states(text: &str) -> Vec<(String, String)> {
     entries.take(MAX_STATES).collect()
 }
 
-fn told(granted: &WindowGrants, span: &Span, data: &SpanData) -> Told {
+fn details(granted: &WindowGrants, span: &Span, data: &SpanData) -> SpanDetails {
     let count = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
-    let mut told = Told {
+    let mut details = SpanDetails {
         role: match data.span_kind {
             SpanKind::Client => Role::Client,
             SpanKind::Server => Role::Server,
@@ -96,13 +96,13 @@ fn told(granted: &WindowGrants, span: &Span, data: &SpanData) -> Told {
         dropped_attributes: data.dropped_attributes,
         dropped_events: data.dropped_events.saturating_add(count(data.events.len())),
         dropped_links: data.dropped_links.saturating_add(count(data.links.len())),
-        ..Told::default()
+        ..SpanDetails::default()
     };
     if let Status::Error(why) = &data.status
         && !why.is_empty()
     {
         let why = value::short(granted, why);
-        told.failure = span.takes(why.len()).then(|| why.into());
+        details.failure = span.takes(why.len()).then(|| why.into());
     }
     let scope = &data.instrumentation_scope;
     let version = scope.version.as_deref().unwrap_or_default();
@@ -112,7 +112,7 @@ fn told(granted: &WindowGrants, span: &Span, data: &SpanData) -> Told {
     ] {
         if !text.is_empty() {
             let value = Some(value::text(granted, text));
-            keep(&mut told, granted, span, key, value);
+            keep(&mut details, granted, span, key, value);
         }
     }
     let (looked_at, rest) = data
@@ -121,14 +121,20 @@ fn told(granted: &WindowGrants, span: &Span, data: &SpanData) -> Told {
         .unwrap_or((&data.attributes, &[]));
     for attribute in looked_at {
         let value = value::attribute(granted, &attribute.value);
-        keep(&mut told, granted, span, &attribute.key, value);
+        keep(&mut details, granted, span, &attribute.key, value);
     }
-    told.dropped_attributes = told.dropped_attributes.saturating_add(count(rest.len()));
-    told
+    details.dropped_attributes = details.dropped_attributes.saturating_add(count(rest.len()));
+    details
 }
 
 /// Keeps an attribute, or counts it.
-fn keep(told: &mut Told, granted: &WindowGrants, span: &Span, key: &str, value: Option<Attribute>) {
+fn keep(
+    details: &mut SpanDetails,
+    granted: &WindowGrants,
+    span: &Span,
+    key: &str,
+    value: Option<Attribute>,
+) {
     let may_be = key.len() <= MAX_KEY && !key.starts_with(HOSTS_OWN);
     let kept = value
         .filter(|_| may_be)
@@ -136,9 +142,9 @@ fn keep(told: &mut Told, granted: &WindowGrants, span: &Span, key: &str, value: 
     match kept {
         Some(value) => {
             let key = mask::masked(granted, key).into();
-            told.attributes.push((key, value));
+            details.attributes.push((key, value));
         }
-        None => told.dropped_attributes = told.dropped_attributes.saturating_add(1),
+        None => details.dropped_attributes = details.dropped_attributes.saturating_add(1),
     }
 }
 
@@ -191,19 +197,19 @@ mod tests {
         }
     }
 
-    fn told_of(attributes: Vec<KeyValue>) -> Told {
+    fn details_of(attributes: Vec<KeyValue>) -> SpanDetails {
         let log = Arc::new(SpanLog::new(Start::new(true)));
-        told_in(&log, attributes)
+        details_in(&log, attributes)
     }
 
-    fn told_in(log: &Arc<SpanLog>, attributes: Vec<KeyValue>) -> Told {
+    fn details_in(log: &Arc<SpanLog>, attributes: Vec<KeyValue>) -> SpanDetails {
         let span = Spans::of(log.clone()).begin(hms_core::trace::SpanKind::Own);
-        told(&WindowGrants::default(), &span, &data(attributes))
+        details(&WindowGrants::default(), &span, &data(attributes))
     }
 
     #[test]
     fn what_is_said_of_a_span_is_kept_and_the_hosts_own_names_are_not_the_guests() {
-        let told = told_of(vec![
+        let details = details_of(vec![
             attribute("db.rows", "3"),
             attribute("hms.window", "\"payments\""),
             attribute(&"k".repeat(MAX_KEY + 1), "1"),
@@ -212,28 +218,28 @@ mod tests {
             ("otel.scope.name".into(), Attribute::Text("orders".into())),
             ("db.rows".into(), Attribute::Int(3)),
         ];
-        assert_eq!(told.attributes, attributes);
-        assert_eq!(told.role, Role::Client);
-        assert_eq!(told.failure.as_deref(), Some("it broke"));
-        assert_eq!((told.dropped_attributes, told.dropped_events), (4, 3));
-        assert_eq!(told.dropped_links, u32::MAX);
+        assert_eq!(details.attributes, attributes);
+        assert_eq!(details.role, Role::Client);
+        assert_eq!(details.failure.as_deref(), Some("it broke"));
+        assert_eq!((details.dropped_attributes, details.dropped_events), (4, 3));
+        assert_eq!(details.dropped_links, u32::MAX);
     }
 
     #[test]
     fn attributes_are_bounded_in_number_and_in_bytes() {
-        let told = told_of(vec![attribute("a", "1"); 1000]);
-        assert_eq!(told.attributes.len(), MAX_ATTRIBUTES + 1);
-        assert_eq!(told.dropped_attributes, 2 + 1000 - MAX_ATTRIBUTES as u32);
+        let details = details_of(vec![attribute("a", "1"); 1000]);
+        assert_eq!(details.attributes.len(), MAX_ATTRIBUTES + 1);
+        assert_eq!(details.dropped_attributes, 2 + 1000 - MAX_ATTRIBUTES as u32);
         let long = "x".repeat(1000);
-        let told = told_of(vec![attribute("a", &long); MAX_ATTRIBUTES]);
-        assert!((15..=17).contains(&told.attributes.len()), "{told:?}");
+        let details = details_of(vec![attribute("a", &long); MAX_ATTRIBUTES]);
+        assert!((15..=17).contains(&details.attributes.len()), "{details:?}");
     }
 
     #[test]
     fn empty_attributes_of_all_spans_of_a_request_are_bounded() {
         let log = Arc::new(SpanLog::new(Start::new(true)));
-        let each = |_| told_in(&log, vec![attribute("", "\"\""); MAX_ATTRIBUTES]);
-        let kept = (0..64).map(each).map(|told| told.attributes.len());
+        let each = |_| details_in(&log, vec![attribute("", "\"\""); MAX_ATTRIBUTES]);
+        let kept = (0..64).map(each).map(|details| details.attributes.len());
         assert!(kept.sum::<usize>() < 300);
     }
 

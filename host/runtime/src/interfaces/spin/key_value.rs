@@ -57,7 +57,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Res
         |mut store, (handle,): (Handle,)| {
             Box::new(async move {
                 let listed = all_keys(&mut store, &handle).await;
-                Ok((told(store.data_mut(), listed)?,))
+                Ok((guest_result(store.data_mut(), listed)?,))
             })
         },
     )?;
@@ -180,7 +180,7 @@ impl Generation {
             .and_then(|done| end(instance, done))
         {
             Ok(answer) => wasmtime::error::Ok((answer,)),
-            Err(error) => Ok((Err(tell(instance, error)?),)),
+            Err(error) => Ok((Err(guest_error(instance, error)?),)),
         };
         match self {
             Generation::Earlier => to.func_wrap_async(
@@ -209,20 +209,23 @@ impl Generation {
     }
 }
 
-/// What the guest is told of an error.
-fn tell(instance: &mut InstanceState, error: KvError) -> wasmtime::Result<Error> {
+/// What the guest is guest_result of an error.
+fn guest_error(instance: &mut InstanceState, error: KvError) -> wasmtime::Result<Error> {
     let full = error.is_handle_limit();
-    let words = keyvalue::view(instance).tell(error)?;
+    let words = keyvalue::view(instance).message(error)?;
     Ok(match full {
         true => Error::StoreTableFull,
         false => Error::Other(words),
     })
 }
 
-fn told<T>(instance: &mut InstanceState, done: KvResult<T>) -> wasmtime::Result<Result<T, Error>> {
+fn guest_result<T>(
+    instance: &mut InstanceState,
+    done: KvResult<T>,
+) -> wasmtime::Result<Result<T, Error>> {
     match done {
         Ok(done) => Ok(Ok(done)),
-        Err(error) => Ok(Err(tell(instance, error)?)),
+        Err(error) => Ok(Err(guest_error(instance, error)?)),
     }
 }
 
@@ -295,9 +298,9 @@ impl KeyStream {
     }
 
     fn end(&mut self, outcome: Result<(), Error>) -> Poll<wasmtime::Result<StreamResult>> {
-        if let Some(told) = self.outcome.take() {
+        if let Some(guest_result) = self.outcome.take() {
             // Nobody may ask for it.
-            let _ = told.send(outcome);
+            let _ = guest_result.send(outcome);
         }
         Poll::Ready(Ok(StreamResult::Dropped))
     }
@@ -339,7 +342,7 @@ impl StreamProducer<InstanceState> for KeyStream {
                 }
             }
             Poll::Ready(Err(error)) => {
-                let error = tell(store.data_mut(), error.into())?;
+                let error = guest_error(store.data_mut(), error.into())?;
                 this.end(Err(error))
             }
         }

@@ -5,7 +5,7 @@ use super::error::Refusal;
 use super::event;
 use crate::interfaces::keyvalue::check;
 use hms_core::limits::WindowLimits;
-use hms_store::{Check, MAX_BATCH_OPS, Op, Place, StoreError, Transaction};
+use hms_store::{Check, EntryKey, MAX_BATCH_OPS, Op, StoreError, Transaction};
 
 /// Bytes of a `once` key, and of the name of a timer. 1 KiB, as of a key of the store.
 const NAME_BYTES: usize = 1 << 10;
@@ -18,7 +18,7 @@ const HOSTS_ONCE: &str = "hms-schedule/";
 pub(super) struct Submission {
     pub(super) transaction: Transaction,
     /// The places of its counters, in order.
-    pub(super) added: Vec<Place>,
+    pub(super) added: Vec<EntryKey>,
 }
 
 impl Submission {
@@ -118,7 +118,7 @@ fn check_of(guest::Check { at, version }: guest::Check) -> Result<Check, Refusal
 }
 
 /// The change, and its place if it is of a counter.
-fn op(change: guest::Change, limits: &WindowLimits) -> Result<(Option<Place>, Op), Refusal> {
+fn op(change: guest::Change, limits: &WindowLimits) -> Result<(Option<EntryKey>, Op), Refusal> {
     let refused = |error: StoreError| Refusal::of_commit(&error);
     Ok(match change {
         guest::Change::Set((guest::Place { bucket, key }, value)) => {
@@ -128,21 +128,21 @@ fn op(change: guest::Change, limits: &WindowLimits) -> Result<(Option<Place>, Op
         guest::Change::Delete(guest::Place { bucket, key }) => (None, Op::Delete { bucket, key }),
         guest::Change::Add((place, delta)) => {
             check(limits, &place.key, &[]).map_err(refused)?;
-            let place = Place::from(place);
-            let Place { bucket, key } = place.clone();
+            let place = EntryKey::from(place);
+            let EntryKey { bucket, key } = place.clone();
             (Some(place), Op::Increment { bucket, key, delta })
         }
     })
 }
 
-impl From<guest::Place> for Place {
+impl From<guest::Place> for EntryKey {
     fn from(guest::Place { bucket, key }: guest::Place) -> Self {
-        Place { bucket, key }
+        EntryKey { bucket, key }
     }
 }
 
-impl From<Place> for guest::Place {
-    fn from(Place { bucket, key }: Place) -> Self {
+impl From<EntryKey> for guest::Place {
+    fn from(EntryKey { bucket, key }: EntryKey) -> Self {
         guest::Place { bucket, key }
     }
 }
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(versions, [Some(12), None]);
         assert_eq!(transaction.changes.len(), 3);
         assert_eq!(transaction.changes[1].place(), ("b", "n"));
-        assert_eq!(added, [Place::from(place("n"))]);
+        assert_eq!(added, [EntryKey::from(place("n"))]);
         assert_eq!(
             (transaction.once.as_deref(), transaction.now_ms),
             (Some("o"), 7)

@@ -1,7 +1,7 @@
 //! What a guest is told where nothing was read or committed.
 
 use super::bindings::hms::store::transactions::Error;
-use hms_store::{Place, StoreError};
+use hms_store::{EntryKey, StoreError};
 
 /// Why a call of a guest failed.
 #[derive(Debug)]
@@ -28,16 +28,16 @@ impl Refusal {
     }
 
     /// Somebody was faster. It is no failure, so it is not counted.
-    pub(super) fn conflict(places: Vec<Place>) -> Self {
+    pub(super) fn conflict(places: Vec<EntryKey>) -> Self {
         Self::new(Error::Conflict(
             places.into_iter().map(Into::into).collect(),
         ))
     }
 
     /// The counter at `at`, whose key is `key`.
-    pub(super) fn not_a_number(at: Option<Place>, key: String) -> Self {
+    pub(super) fn not_a_number(at: Option<EntryKey>, key: String) -> Self {
         let bucket = String::new();
-        let at = at.unwrap_or(Place { bucket, key });
+        let at = at.unwrap_or(EntryKey { bucket, key });
         Self::new(Error::NotANumber(at.into()))
     }
 

@@ -15,7 +15,7 @@ use self::error::Refusal;
 use crate::instance::{InstanceContext, InstanceState};
 use crate::requests::Caller;
 use hms_core::trace::SpanKind;
-use hms_store::{Place, StoreError, Transacted};
+use hms_store::{EntryKey, StoreError, Transacted};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
@@ -46,7 +46,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Res
         "read",
         |store: StoreContextMut<'_, InstanceState>, (places,): (Vec<GuestPlace>,)| {
             let context = store.data().context.clone();
-            Box::new(async move { Ok((told(&context, read(&context, places).await),)) })
+            Box::new(async move { Ok((guest_result(&context, read(&context, places).await),)) })
         },
     )?;
     interface.func_wrap_async(
@@ -59,7 +59,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Res
                 };
                 let context = store.data().context.clone();
                 let committed = commit(&context, transaction, traceparent).await;
-                Ok((told(&context, committed),))
+                Ok((guest_result(&context, committed),))
             })
         },
     )
@@ -67,7 +67,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Res
 
 /// The answer for the guest. The operator has the reason of a refusal in the window's log and its
 /// counts.
-fn told<T>(context: &InstanceContext, outcome: Result<T, Refusal>) -> Result<T, Error> {
+fn guest_result<T>(context: &InstanceContext, outcome: Result<T, Refusal>) -> Result<T, Error> {
     outcome.map_err(|refusal| {
         if let Some((reason, sentence)) = &refusal.counted {
             context.failures.count(reason, sentence);
@@ -93,7 +93,7 @@ async fn read(
     places: Vec<GuestPlace>,
 ) -> Result<Vec<Option<Entry>>, Refusal> {
     convert::check_count(places.len())?;
-    let places: Vec<Place> = places.into_iter().map(Place::from).collect();
+    let places: Vec<EntryKey> = places.into_iter().map(EntryKey::from).collect();
     let store = context.stores.open_async(&context.window).await;
     let store = store.map_err(|error| Refusal::of_reading(&error))?;
     let entries = store.read_places(&places).await;

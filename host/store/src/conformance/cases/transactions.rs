@@ -1,14 +1,14 @@
 //! Transactions, apart from their events.
 
 use super::super::super::{
-    Check, Committed, Entry, NewEvent, Op, Place, Store, StoreError, StoreLimits, Transacted,
+    Check, Committed, Entry, EntryKey, NewEvent, Op, Store, StoreError, StoreLimits, Transacted,
     Transaction,
 };
 use super::super::{Subject, committed, delete, emitting, event, increment, set, swap};
 use std::sync::Arc;
 
-fn at(bucket: &str, key: &str) -> Place {
-    Place {
+fn at(bucket: &str, key: &str) -> EntryKey {
+    EntryKey {
         bucket: bucket.into(),
         key: key.into(),
     }

@@ -1,7 +1,7 @@
 //! A disk that is slow, or hangs: who waits for it, and who does not.
 
 use super::super::waiting::READERS_PER_STORE;
-use super::super::{Entry, Place, RedbStore, Store, StoreError};
+use super::super::{Entry, EntryKey, RedbStore, Store, StoreError};
 use super::disk::{Disk, Trouble};
 use super::{bare_limits, block_on, open, set, written};
 use crate::conformance::{committed, emitting, event, timer};
@@ -91,7 +91,7 @@ fn every_kind_of_read_leaves_its_thread_instead_of_blocking_it() {
         let both = ["k".to_owned(), "fill 100".to_owned()];
         let both = store.get_many("b", &both).await;
         assert_eq!(both.unwrap().len(), 2);
-        let places = ["k", "fill 100"].map(|key| Place {
+        let places = ["k", "fill 100"].map(|key| EntryKey {
             bucket: "b".into(),
             key: key.into(),
         });

@@ -19,13 +19,13 @@ const BATCH: u64 = 250;
 pub const SUBJECTS: u64 = 256;
 
 /// A host with the windows `emitter`, `ledger` and `hello`, whose log is at `warn`.
-pub struct House {
+pub struct BenchHost {
     pub host: Host,
     http: Client<HttpConnector, Full<Bytes>>,
 }
 
-impl House {
-    pub async fn open() -> House {
+impl BenchHost {
+    pub async fn open() -> BenchHost {
         let windows = [
             ("emitter", guest("emitter").await),
             ("ledger", guest("ledger").await),
@@ -37,7 +37,7 @@ impl House {
         let mut host = Host::with_open_windows(&windows).await;
         host.terminate().await;
         host.boot_with(&[("HMS_LOG", "warn")]).await;
-        House {
+        BenchHost {
             host,
             http: Client::builder(TokioExecutor::new()).build_http(),
         }
@@ -74,7 +74,7 @@ impl House {
     }
 
     /// Waits until the subscription has nothing left.
-    pub async fn rest(&self, window: &str, name: &str) {
+    pub async fn drained(&self, window: &str, name: &str) {
         eventually("all is delivered", || async {
             (self.of_subscription(window, name, "lag").await == Some(0)).then_some(())
         })

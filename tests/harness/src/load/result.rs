@@ -158,7 +158,7 @@ pub struct Outcome {
 
 /// What came out of a load.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct LoadResult {
     periods: BTreeMap<Period, Outcome>,
     /// By kind: how many, and the first few.
     pub failures: BTreeMap<Kind, (usize, Vec<Failure>)>,
@@ -167,7 +167,7 @@ pub struct Tally {
 /// Failures of each kind that are kept to be shown.
 const SHOWN: usize = 3;
 
-impl Tally {
+impl LoadResult {
     pub(super) fn answered(&mut self, period: Period, ask: &Ask, took: Duration) {
         let outcome = self.periods.entry(period).or_default();
         outcome.requests += 1;
@@ -199,7 +199,7 @@ impl Tally {
     }
 }
 
-impl fmt::Display for Tally {
+impl fmt::Display for LoadResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.failures.is_empty() {
             return write!(f, "none");

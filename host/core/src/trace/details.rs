@@ -6,13 +6,13 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
-/// Bytes of all that guests tell for one record. 16 KiB: a dozen attributes for each of a dozen
+/// Bytes of the details of all spans of one record. 16 KiB: a dozen attributes for each of a dozen
 /// spans. Further ones are counted.
-const MAX_TOLD_BYTES: usize = 16 << 10;
+const MAX_DETAIL_BYTES: usize = 16 << 10;
 
 /// What a guest says of one span.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Told {
+pub struct SpanDetails {
     /// The span's kind in OpenTelemetry.
     pub role: Role,
     /// The guest says that the work went well.
@@ -55,34 +55,34 @@ pub enum Attribute {
     Bool(bool),
 }
 
-/// What is told of all spans of one record.
+/// What is said of all spans of one record.
 #[derive(Default)]
-pub(super) struct AllTold {
-    places: OnceLock<Box<[OnceLock<Arc<Told>>; MAX_SPANS]>>,
+pub(super) struct AllDetails {
+    places: OnceLock<Box<[OnceLock<Arc<SpanDetails>>; MAX_SPANS]>>,
     bytes: AtomicU32,
 }
 
-impl AllTold {
+impl AllDetails {
     /// Whether there is room for so many more bytes, which is then taken.
     pub(super) fn takes(&self, bytes: usize) -> bool {
         let more = |taken: u32| {
             let all = bytes.checked_add(usize::try_from(taken).ok()?)?;
-            u32::try_from(all).ok().filter(|_| all <= MAX_TOLD_BYTES)
+            u32::try_from(all).ok().filter(|_| all <= MAX_DETAIL_BYTES)
         };
         self.bytes.fetch_update(Relaxed, Relaxed, more).is_ok()
     }
 
-    /// Of the span at `index`. What is told first counts.
-    pub(super) fn tell(&self, index: u8, told: Told) {
+    /// Of the span at `index`. The first one counts.
+    pub(super) fn describe(&self, index: u8, details: SpanDetails) {
         let places = self
             .places
             .get_or_init(|| Box::new(std::array::from_fn(|_| OnceLock::new())));
         if let Some(place) = places.get(usize::from(index)) {
-            place.get_or_init(|| Arc::new(told));
+            place.get_or_init(|| Arc::new(details));
         }
     }
 
-    pub(super) fn of(&self, index: usize) -> Option<Arc<Told>> {
+    pub(super) fn of(&self, index: usize) -> Option<Arc<SpanDetails>> {
         self.places.get()?.get(index)?.get().cloned()
     }
 }
