@@ -134,7 +134,7 @@ async fn page_beyond_those_that_may_be_live_says_so_and_is_live_once_there_is_ro
         .collect();
     browser.go(&host, "/ui/keys").await;
     browser
-        .see("#connection", "as many pages do that as may")
+        .see("#connection", "the limit of live pages is reached")
         .await;
     for other in others {
         other.abort();

@@ -145,7 +145,7 @@ async fn unreachable_or_misnamed_provider_is_reported_at_startup() {
     });
     let named = host(&["--oidc", &issuer], "{}").await;
     said(&named, &format!("is that of the issuer \\\"{issuer}/\\\"")).await;
-    said(&named, "name it so, to the letter").await;
+    said(&named, "write it exactly so").await;
 }
 
 /// All variables that the help names, as a compose file sets them by `${X:-}`.

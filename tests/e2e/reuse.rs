@@ -212,7 +212,7 @@ async fn single_request_guest_fails_one_client_and_then_runs_fresh() {
         assert!(
             host.whole_log()
                 .await
-                .contains("--reuse is kept and not in effect")
+                .contains("--reuse is kept but not in effect")
         );
 
         // The operator asks again: it is found out again.

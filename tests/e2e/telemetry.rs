@@ -364,7 +364,7 @@ async fn unusable_setting_of_the_exporter_is_said_at_the_start() {
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
-        said.contains("OTEL_EXPORTER_OTLP_ENDPOINT is no http or https URL"),
+        said.contains("OTEL_EXPORTER_OTLP_ENDPOINT is not an http or https URL"),
         "{said}"
     );
 }

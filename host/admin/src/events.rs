@@ -133,8 +133,8 @@ pub(super) async fn show(
         Ok(Some(event)) => reply::json(StatusCode::OK, &event),
         Ok(None) => {
             let detail = format!(
-                "the log of window '{name}' has no event {sequence}, or no longer; `hms events \
-                 {name}` lists the events"
+                "the log of window '{name}' has no event {sequence}, or no longer has it; \
+                 `hms events {name}` lists the events"
             );
             reply::refuse(StatusCode::NOT_FOUND, "no-such-event", detail)
         }

@@ -352,7 +352,7 @@ impl Metrics {
         );
         self.registry.register(
             "grants_files_over_limit",
-            "Grants files that are not read because there are as many as the host follows",
+            "Grants files beyond the number that the host follows; they are not read",
             counts.manifests.files_over_limit.clone(),
         );
         self.registry.register(

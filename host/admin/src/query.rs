@@ -79,7 +79,7 @@ impl Parameter for TraceId {
         let id = TraceId::parse(text);
         id.ok_or_else(|| {
             format!(
-                "'{}' is no trace id: 32 hexadecimal digits in lower case",
+                "'{}' is not a trace id: use 32 lower-case hexadecimal digits",
                 text.escape_debug()
             )
         })
@@ -135,6 +135,6 @@ mod tests {
         let yes = query.parsed::<bool>("yes").unwrap_err().to_string();
         assert!(yes.ends_with("the parameter 'yes': '1' is neither true nor false"));
         let trace = query.parsed::<TraceId>("trace").unwrap_err().to_string();
-        assert!(trace.contains("the parameter 'trace': '4BF' is no trace id"));
+        assert!(trace.contains("the parameter 'trace': '4BF' is not a trace id"));
     }
 }

@@ -28,8 +28,9 @@ pub(super) fn show(recent: &Recent, id: &str) -> Response<Body> {
     match recent.get(id) {
         Some(request) => reply::json(StatusCode::OK, &request),
         None => {
-            let detail = "there is no request and no trace with this id among those that are kept: the last 500, and the last \
-                          100 failed and 100 slow ones, each once the last byte of its answer was sent";
+            let detail = "no kept request or trace has this id; the host keeps the last 500, and \
+                          the last 100 failed and 100 slow ones, each once the last byte of its \
+                          answer was sent";
             reply::refuse(StatusCode::NOT_FOUND, "no-such-request", detail)
         }
     }

@@ -24,7 +24,7 @@ pub fn length(headers: &HeaderMap) -> Result<Option<u64>, String> {
         return Ok(None);
     };
     if lengths.next().is_some() {
-        return Err("content-length is there more than once".into());
+        return Err("there is more than one content-length".into());
     }
     let text = first.to_str().unwrap_or_default();
     // `parse` alone would take a sign.
@@ -48,14 +48,14 @@ pub fn check(
     bytes: Option<u64>,
 ) -> Result<(), String> {
     if status.is_informational() {
-        return Err(format!("the status {} is no final one", status.as_u16()));
+        return Err(format!("status {} is not a final status", status.as_u16()));
     }
     if is_bodyless(method, status) {
         return Ok(());
     }
     match (length(headers)?, bytes) {
         (Some(told), Some(bytes)) if told != bytes => Err(format!(
-            "content-length is {told}, and the body has {bytes} bytes"
+            "content-length is {told}, but the body has {bytes} bytes"
         )),
         _ => Ok(()),
     }

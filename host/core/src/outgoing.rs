@@ -150,10 +150,10 @@ pub enum CallError {
     #[error("no grant allows it")]
     Denied,
     /// `HTTP-request-URI-invalid`.
-    #[error("its URI cannot be asked: {0}")]
+    #[error("invalid URI: {0}")]
     UriInvalid(&'static str),
     /// `destination-IP-prohibited`.
-    #[error("the address of the service may not be connected to")]
+    #[error("the address of the service is not allowed")]
     AddressProhibited,
     /// `DNS-error`.
     #[error("the name of the service has no address")]
@@ -165,10 +165,10 @@ pub enum CallError {
     #[error("the connection broke off")]
     ConnectionTerminated,
     /// `connection-limit-reached`.
-    #[error("the window has as many calls or connections as it may have at once")]
+    #[error("the limit of concurrent calls or connections is reached")]
     ConnectionLimit,
     /// `connection-limit-reached`.
-    #[error("the request has made as many calls as it may")]
+    #[error("the request has reached its call limit")]
     TooManyCalls,
     /// `connection-timeout`: no connection in time.
     #[error("no connection in time")]
@@ -177,7 +177,7 @@ pub enum CallError {
     #[error("no answer in time")]
     ResponseTimeout,
     /// `connection-read-timeout`: the body of the answer stands still.
-    #[error("the answer stood still for too long")]
+    #[error("the answer stalled")]
     ReadTimeout,
     /// `TLS-certificate-error`: the certificate of the service is not accepted.
     #[error("the certificate of the service is not accepted: {0}")]
@@ -195,10 +195,10 @@ pub enum CallError {
     #[error("the head of the answer is larger than the window may receive")]
     ResponseHeadSize,
     /// `HTTP-protocol-error`.
-    #[error("the service does not speak HTTP as it should")]
+    #[error("the service does not speak valid HTTP")]
     Protocol,
     /// `loop-detected`.
-    #[error("windows call each other in a circle, or too deep")]
+    #[error("call loop, or call chain too long")]
     LoopDetected,
     /// `destination-unavailable`.
     #[error("the service is not available")]

@@ -96,7 +96,7 @@
     const { status } = event.detail.ctx.response;
     if (status === 401) return signedOut();
     warn(status === 503
-      ? "This page does not follow the host: as many pages do that as may. Close one; it is tried again."
+      ? "This page does not follow the host: the limit of live pages is reached. Close one; it is tried again."
       : `This page does not follow the host: it answered with ${status}. It is tried again.`);
     again();
   });

@@ -62,7 +62,7 @@ impl Live {
         by: Vec<[u8; 32]>,
     ) -> Response<Body> {
         let Ok(room) = self.room.clone().try_acquire_owned() else {
-            let why = "as many live pages are open as may be: close one";
+            let why = "the limit of open live pages is reached: close one";
             return reply::problem(StatusCode::SERVICE_UNAVAILABLE, why);
         };
         let mut steps = tokio::time::interval(STEP);

@@ -360,7 +360,7 @@ impl Events {
         self.shared.logs.settle();
         if let Err(error) = self.shared.state.flush().await {
             tracing::warn!(
-                "how the logs of events stand could not be written; they are looked at again: {error}"
+                "the state of the event logs could not be written; the logs are read again: {error}"
             );
         }
         // They hold what holds them.

@@ -222,7 +222,7 @@ impl GatewayMetrics {
         self.connection_limit.register(registry);
         registry.register(
             "service_limit_hits",
-            "Requests that were refused because as many as may be are at services",
+            "Requests refused because the limit of requests to services was reached",
             self.services_full.clone(),
         );
         registry.register(
@@ -252,7 +252,7 @@ impl GatewayMetrics {
         );
         registry.register(
             "route_files_over_limit",
-            "Route manifests that are not read because there are as many as the host follows",
+            "Route manifests beyond the number that the host follows; they are not read",
             self.manifests.files_over_limit.clone(),
         );
         registry.register(
@@ -262,22 +262,22 @@ impl GatewayMetrics {
         );
         registry.register(
             "certificate_refused",
-            "1 where the files of the certificate cannot be used as they are: the one before serves on",
+            "1 if the certificate files cannot be used: the previous certificate stays in use",
             self.certificate_refused.clone(),
         );
         registry.register(
             "certificate_expiry_seconds",
-            "Unix time at which the certificate in use ends; 0: there is none",
+            "Unix time at which the certificate in use expires; 0: there is none",
             self.certificate_expiry.clone(),
         );
         registry.register(
             "share_hits",
-            "Times that somebody wanted more of what all share than their share",
+            "Times that somebody wanted more than their share of a shared resource",
             self.share_hits.0.clone(),
         );
         registry.register(
             "keys_age_seconds",
-            "Since the keys of an issuer were fetched; where they never were, since the start",
+            "Time since an issuer's keys were fetched; if never, since the start",
             self.keys_age.clone(),
         );
         registry.register(

@@ -207,7 +207,7 @@ impl NamedFiles {
             false => Ok(()),
             true => Err(format!(
                 "{} is in the data folder {}, whose files are the host's alone: put what a window \
-                 is granted elsewhere, as beside the grants files",
+                 is granted elsewhere, such as beside the grants files",
                 path.display(),
                 data.display()
             )),

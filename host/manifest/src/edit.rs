@@ -48,26 +48,26 @@ impl EditError {
         let (one, many, folder) = (words.one, words.many, words.folder);
         match self {
             EditError::Name(name) => format!(
-                "'{name}' is no name for a {one}: letters, digits, '-', '_' and inner dots, at \
-                 most {MAX_NAME}"
+                "'{name}' is not a valid name for a {one}: use letters, digits, '-', '_' and inner \
+                 dots, at most {MAX_NAME}"
             ),
             EditError::Refused(_) => "the manifest is refused".into(),
             EditError::Claimed(_) => "the manifest claims what another file has".into(),
             EditError::Unknown(name) => format!("there is no {one} '{name}'"),
             EditError::Full(most) => format!(
-                "the folder has as many manifests as the host follows, {most}: remove some; \
-                 nothing was written"
+                "the folder already has {most} manifests, the most that the host follows: remove \
+                 some; nothing was written"
             ),
             EditError::Unreadable(why) => format!(
                 "the {folder} cannot be read ({why}): nothing was written, and the {many} stay as \
                  they are"
             ),
             EditError::NotLive(why) => format!(
-                "the manifest is written and not live: the {folder} cannot be read since ({why}); \
-                 it is taken once it can be"
+                "the manifest is written but not live: the {folder} has become unreadable \
+                 ({why}); the manifest goes live once the folder can be read"
             ),
             EditError::Busy(time) => format!(
-                "the {folder} has been read for longer than {} s: nothing was written; try again \
+                "reading the {folder} has taken longer than {} s: nothing was written; try again \
                  once its disk answers",
                 time.as_secs()
             ),

@@ -205,11 +205,11 @@ fn look(path: &Path, known: Option<FileStamp>) -> Option<ManifestFile> {
         Err(error) => return Some(bad(None, format!("the file cannot be read: {error}"))),
     };
     if metadata.is_dir() {
-        return Some(bad(None, "it is a folder, and no manifest".into()));
+        return Some(bad(None, "it is a folder, not a manifest".into()));
     }
     if !metadata.is_file() {
         // Reading a pipe would never end.
-        return Some(bad(None, "it is no regular file".into()));
+        return Some(bad(None, "it is not a regular file".into()));
     }
     let stamp = FileStamp::of(&metadata);
     if known == Some(stamp) && stamp.is_settled(SystemTime::now()) {

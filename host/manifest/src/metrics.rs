@@ -9,7 +9,7 @@ use prometheus_client::metrics::gauge::Gauge;
 pub struct ManifestMetrics {
     /// Files whose present text is refused.
     pub files_refused: Gauge,
-    /// Files that are not read because there are as many as the host follows.
+    /// Files beyond the number that the host follows; they are not read.
     pub files_over_limit: Gauge,
     /// 1 where the folder cannot be read or lost all its manifests.
     pub folder_unreadable: Gauge,

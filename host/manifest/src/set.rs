@@ -344,8 +344,8 @@ fn is_missing(error: &io::Error) -> bool {
 /// What is said of a folder that has lost all its manifests.
 fn lost_all<M: Manifest>() -> String {
     format!(
-        "it has no manifest, and it had some: mount or write what is to be there; if it is right \
-         so, send the host SIGHUP, or DELETE each {}",
+        "it has no manifest, but it had some: mount or restore them; if this is intended, send \
+         the host SIGHUP, or DELETE each {}",
         M::WORDS.one
     )
 }

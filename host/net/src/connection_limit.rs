@@ -68,7 +68,7 @@ impl ConnectionCounters {
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "connection_limit_hits",
-            "Connections that found all limit taken when they came",
+            "Connections that arrived when the limit was reached",
             self.full.clone(),
         );
         registry.register(

@@ -62,16 +62,16 @@ pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
     };
     let port = port
         .parse::<u16>()
-        .map_err(|_| format!("'{port}' is no port; {EXAMPLE}"))?;
+        .map_err(|_| format!("'{port}' is not a port; {EXAMPLE}"))?;
     match host {
         "" | "*" => Err(format!(
-            "it names no address; {EXAMPLE}, or 0.0.0.0:{port} for all addresses of it"
+            "it names no address; {EXAMPLE}, or 0.0.0.0:{port} for all its addresses"
         )),
         host if host.eq_ignore_ascii_case("localhost") => {
             Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))
         }
         host if host.contains(':') => Err(format!(
-            "an IPv6 address stands in brackets, as in [::1]:{port}"
+            "write an IPv6 address in brackets, as in [::1]:{port}"
         )),
         host => {
             let found = (host, port).to_socket_addrs();
@@ -135,9 +135,9 @@ fn explain(error: io::Error, addr: SocketAddr, flag: &str) -> io::Error {
             "port {port} on {ip} needs more rights than this process has: choose one above 1023 with {flag}"
         ),
         io::ErrorKind::AddrNotAvailable => {
-            format!("{ip} is no address of this machine: choose another with {flag}")
+            format!("{ip} is not an address of this machine: choose another with {flag}")
         }
-        _ => format!("{addr} cannot be listened on: {error}"),
+        _ => format!("cannot listen on {addr}: {error}"),
     };
     io::Error::new(error.kind(), sentence)
 }
@@ -167,8 +167,8 @@ mod tests {
             ("*:9000", "0.0.0.0:9000"),
             ("::1:9000", "no port"),
             ("fe80::1%lo:9000", "in brackets"),
-            ("localhost:http", "'http' is no port"),
-            ("localhost:70000", "'70000' is no port"),
+            ("localhost:http", "'http' is not a port"),
+            ("localhost:70000", "'70000' is not a port"),
             ("http://localhost:9000", "a URL"),
             ("no.such.host.invalid:9000", "has no address"),
         ] {

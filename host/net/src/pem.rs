@@ -38,8 +38,9 @@ impl Pem<'_> {
         let (text, name) = (without_mark(self.text), self.name);
         PrivateKeyDer::from_pem_slice(text).map_err(|error| match is_encrypted(text) {
             true => format!(
-                "the private key in {name} is encrypted, and there is nobody to ask for its passphrase: write it decrypted \
-                 into a file that this user alone can read (umask 077; openssl pkey -in {name} -out NEW) and name that one"
+                "the private key in {name} is encrypted, and the host cannot ask for its \
+                 passphrase: decrypt it into a file that only this user can read (umask 077; \
+                 openssl pkey -in {name} -out NEW), and name that file"
             ),
             false => {
                 let why = no_key(text).unwrap_or_else(|| error.to_string());
@@ -56,7 +57,7 @@ impl Pem<'_> {
 
     /// Says that this chain and `key` do not belong together.
     pub fn no_pair(&self, key: Pem<'_>, error: &rustls::Error) -> String {
-        format!("{} and {} are no pair: {error}", self.name, key.name)
+        format!("{} and {} do not match: {error}", self.name, key.name)
     }
 }
 
@@ -99,7 +100,7 @@ fn nothing(file: &[u8]) -> String {
         [] => "it is empty".into(),
         // The sequence that DER (X.690) begins with.
         [0x30, ..] => "it is binary, such as DER or PKCS #12: convert it with openssl".into(),
-        _ => "it is no PEM".into(),
+        _ => "it is not PEM".into(),
     }
 }
 

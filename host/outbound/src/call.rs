@@ -35,10 +35,10 @@ const PERMIT_WAIT: Duration = Duration::from_secs(1);
 /// idle. Beyond, idle ones are closed.
 const CONNECTIONS_PER_CALL: usize = 2;
 
-/// Connections in a row that failed, after which a service is not asked for a time.
+/// Connections in a row that failed, after which calls to a service are suspended.
 const MOST_FAILURES: u32 = 5;
 
-/// That time, and as much more by chance at most, so that not all windows try again at once.
+/// How long, and as much more by chance at most, so that not all windows try again at once.
 const PAUSE: Duration = Duration::from_secs(5);
 
 /// A wait for a connection that is given up sooner says nothing of the service.
@@ -161,7 +161,7 @@ impl Inner {
                         origin,
                         failures = MOST_FAILURES,
                         ?pause,
-                        "there are no connections to the service: it is not asked for a time"
+                        "the service is unreachable: calls to it are suspended for a while"
                     );
                 }
                 attempt.decided();

@@ -1,5 +1,5 @@
 //! The certificate files of a window's grants, and what they said when they could last be used:
-//! that is used while they are away, or while a certificate and its key are no pair.
+//! that is used while they are away, or while a certificate and its key do not match.
 
 use hms_grants::{NamedFiles, OutboundGrant, Secret};
 use hms_net::client::{Identity, Roots};

@@ -16,7 +16,7 @@ pub(crate) struct Failure {
     pub(crate) stage: Stage,
     /// For the log.
     pub(crate) cause: Option<String>,
-    /// The address that may not be connected to, if that is why.
+    /// The address that is not allowed, if that is why.
     pub(crate) prohibited: Option<NotAllowed>,
     /// All windows together have as many connections as they may.
     pub(crate) host_full: bool,

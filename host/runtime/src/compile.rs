@@ -190,7 +190,8 @@ impl Compiler {
         }
         if let Some(signal) = ended_from_outside(status) {
             return Err(CompileError::Host(format!(
-                "the compiler was ended by signal {signal}, which says nothing of the component: deploy it again"
+                "the compiler was ended by signal {signal}, which says nothing about the \
+                 component: deploy it again"
             )));
         }
         let end = said.len().min(MAX_MESSAGE_BYTES);

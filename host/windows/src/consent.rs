@@ -64,7 +64,7 @@ impl FromStr for Consent {
         match is_digest {
             true => Ok(Consent::To(text.to_ascii_lowercase())),
             false => Err(format!(
-                "'{}' is neither true, nor false, nor the SHA-256 of what was asked",
+                "'{}' is not true, false or the SHA-256 shown with the question",
                 text.escape_debug()
             )),
         }

@@ -112,7 +112,8 @@ pub enum ChangeError {
     },
     /// Another host changed the record between our read and our write.
     #[error(
-        "window '{0}' was changed by another host meanwhile: look at what it is now, and repeat the change if it is still meant"
+        "window '{0}' was changed by another host meanwhile: check its current state, and retry \
+         if the change still applies"
     )]
     Overtaken(WindowName),
     /// A file in the data folder cannot be written.

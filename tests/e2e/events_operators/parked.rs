@@ -71,11 +71,11 @@ async fn parked_events_are_listed_dropped_and_delivered_once_the_cause_is_gone()
     subscribe(&host, &subscription(LIST), 1).await;
     let one = &list.parked[1].id;
     let retried = said(&host, "parked", &["retry", one]).await;
-    assert_eq!(retried, format!("{one}: 1 event is to be tried again\n"));
+    assert_eq!(retried, format!("{one}: 1 event is queued for retry\n"));
     got(&host, &["second;"]).await;
     status(&host, |status| status.parked == 1).await;
     let retried = said(&host, "parked", &["retry", "inbox/all"]).await;
-    assert_eq!(retried, "inbox/all: 1 event is to be tried again\n");
+    assert_eq!(retried, "inbox/all: 1 event is queued for retry\n");
     let text = got(&host, &["third;"]).await;
     assert!(!text.contains("first;"), "{text}");
     status(&host, |status| status.parked == 0).await;
@@ -117,7 +117,7 @@ async fn retry_of_a_paused_subscription_says_that_it_is_paused_and_waits() {
     let retried = said(&host, "parked", &["retry", "inbox/all"]).await;
     let paused = "inbox/all is paused since ";
     assert!(
-        retried.starts_with("inbox/all: 1 event is to be tried again\n")
+        retried.starts_with("inbox/all: 1 event is queued for retry\n")
             && retried.contains(paused)
             && retried.contains("`hms subscriptions inbox/all resume`"),
         "{retried}"

@@ -43,7 +43,7 @@ impl Pattern {
             ));
         }
         if path.contains(['?', '#']) {
-            return Err(format!("'{text}' is to be a path, without '?' or '#'"));
+            return Err(format!("'{text}' must be a path, without '?' or '#'"));
         }
         if path.is_empty() && below {
             return Ok(Pattern {
@@ -209,11 +209,12 @@ fn placeholders(path: &str) -> Result<(String, Vec<Option<String>>), String> {
                 .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         if !is_name {
             return Err(format!(
-                "'{{{name}}}' is no name: letters, digits, '_' and '-'"
+                "'{{{name}}}' is not a valid name: use letters, digits, '_' and '-', not first a \
+                 digit or '-'"
             ));
         }
         if names.iter().flatten().any(|other| other == name) {
-            return Err(format!("the name '{{{name}}}' is there twice"));
+            return Err(format!("the name '{{{name}}}' is duplicated"));
         }
         plain.push("x");
         names.push(Some(name.to_string()));

@@ -37,7 +37,7 @@ impl FromStr for TrafficShare {
                 Ok(TrafficShare((percent * 100.0).round() as u16))
             }
             _ => Err(format!(
-                "'{}' is no share: use a percentage from 0.01% to 100%, for example 10%",
+                "'{}' is not a share: use a percentage from 0.01% to 100%, for example 10%",
                 text.escape_debug()
             )),
         }

@@ -57,15 +57,15 @@ pub enum EventsError {
         name: String,
     },
     /// It cannot be dropped now.
-    #[error("the parked event '{0}' is being delivered now: ask again in a moment")]
+    #[error("the parked event '{0}' is being delivered now: try again in a moment")]
     InFlight(String),
     /// Too many replays are not over.
-    #[error("{MAX_REPLAYS} replays of the events of '{0}' are not over: wait until they are")]
+    #[error("{MAX_REPLAYS} replays of the events of '{0}' are still running: wait until they end")]
     TooManyReplays(String),
     /// It is not known where the subscription stands.
     #[error(
-        "it could not be read yet where the subscription stands, because a store fails: the log of \
-         the host says which. Ask again once it is usable"
+        "the position of the subscription could not be read yet, because a store fails: the \
+         host's log says which. Try again once it is usable"
     )]
     NotRead,
     /// It could not be done now.

@@ -150,7 +150,7 @@ impl Subscriber {
             DeliverTo::Service(url) => url.clone(),
         };
         let Ok(to) = Uri::try_from(to) else {
-            return DeliveryOutcome::new(Verdict::Rejected, "where it goes is no URI");
+            return DeliveryOutcome::new(Verdict::Rejected, "its target is not a URI");
         };
         let which = Which {
             subscription: &self.id.name,

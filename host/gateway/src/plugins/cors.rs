@@ -248,7 +248,8 @@ impl Origin {
     fn parse(text: &str) -> Result<Origin, String> {
         let wrong = || {
             Err(format!(
-                "'{text}' is no origin like 'https://app.example.org' or 'https://*.example.org': scheme, host and port, without path"
+                "'{text}' is not an origin: write scheme, host and port without a path, such as \
+                 'https://app.example.org' or 'https://*.example.org'"
             ))
         };
         let Some((scheme, rest)) = text.split_once("://") else {
@@ -300,7 +301,7 @@ impl Origin {
 fn name(text: &str) -> Result<String, String> {
     HeaderName::try_from(text)
         .map(|name| name.to_string())
-        .map_err(|_| format!("'{text}' is no header name"))
+        .map_err(|_| format!("'{text}' is not a valid header name"))
 }
 
 fn value(list: &[impl ToString]) -> Option<HeaderValue> {

@@ -115,7 +115,8 @@ impl Edits {
 /// A field that a route may change: not one that frames a message, nor one that only the gateway
 /// sets.
 fn name(text: &str) -> Result<HeaderName, String> {
-    let name = HeaderName::try_from(text).map_err(|_| format!("'{text}' is no header name"))?;
+    let name =
+        HeaderName::try_from(text).map_err(|_| format!("'{text}' is not a valid header name"))?;
     if is_ours(&name) || ["host", "content-length"].contains(&name.as_str()) {
         return Err(format!(
             "'{text}' belongs to the gateway and cannot be changed"

@@ -85,7 +85,8 @@ pub fn network(text: &str) -> Result<IpNet, String> {
             network.addr()
         )),
         Err(_) => Err(format!(
-            "'{text}' is no address and no network, as 192.0.2.7, 10.0.0.0/8 or 2001:db8::/32"
+            "'{text}' is not an address or a network, such as 192.0.2.7, 10.0.0.0/8 or \
+             2001:db8::/32"
         )),
     }
 }

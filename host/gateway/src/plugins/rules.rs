@@ -40,7 +40,7 @@ impl Rules {
                 continue;
             };
             if !plugin.repeats && seen.contains(&plugin.name) {
-                entry.fault(format_args!("the plugin '{}' is given twice", plugin.name));
+                entry.fault(format_args!("the plugin '{}' is duplicated", plugin.name));
             }
             seen.push(plugin.name);
         }

@@ -55,7 +55,8 @@ impl Plugin for Rule {
                 return Ok(name.to_string());
             }
             Err(format!(
-                "'{name}' is no window name: small letters, digits and inner hyphens, at most 55"
+                "'{name}' is not a window's name: use at most 55 lower-case letters, digits and \
+                 inner hyphens"
             ))
         });
         window.map(|window| Rule {

@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 /// Writes a new certificate for `localhost`, and gives it.
 fn renew(dir: &Path) -> CertificateDer<'static> {
     let made = rcgen::generate_simple_self_signed(["localhost".to_string()]).unwrap();
-    // The key first: between the two they are no pair, which must harm nobody.
+    // The key first: between the two they do not match, which must harm nobody.
     std::fs::write(dir.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
     std::fs::write(dir.join("cert.pem"), made.cert.pem()).unwrap();
     made.cert.der().clone()

@@ -420,7 +420,7 @@ async fn service_without_http2_is_502_and_the_log_hints_at_the_cause() {
     let line = lines.line(0).await;
     let cause = line["cause"].as_str().unwrap_or_default();
     let hints = cause
-        .matches("it may not speak HTTP/2 in the clear")
+        .matches("perhaps it does not speak HTTP/2 in the clear")
         .count();
     assert_eq!(hints, 1, "{line}");
 }

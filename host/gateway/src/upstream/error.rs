@@ -43,7 +43,7 @@ impl From<UpstreamError> for RequestError {
 pub(crate) fn refusal(reason: &NotAllowed) -> String {
     match reason {
         NotAllowed::NotPublic(_) => {
-            format!("{reason}: where it is meant, allow it with --upstream-allow")
+            format!("{reason}: if it is intended, allow it with --upstream-allow")
         }
         NotAllowed::OwnListener(_) => reason.to_string(),
     }
@@ -58,7 +58,7 @@ mod tests {
         let private = NotAllowed::NotPublic([10, 0, 0, 1].into());
         assert_eq!(
             refusal(&private),
-            "10.0.0.1 is not an address of the public internet: where it is meant, allow it with \
+            "10.0.0.1 is not an address of the public internet: if it is intended, allow it with \
              --upstream-allow"
         );
         let own = NotAllowed::OwnListener(([127, 0, 0, 1], 9000).into());

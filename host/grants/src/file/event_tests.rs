@@ -149,7 +149,7 @@ fn each_fault_has_its_place_and_says_what_to_do() {
         (
             "subscriptions:\n  a: {from: [a], to: /e}\n  a: {from: [a], to: /e}".into(),
             (3, 3),
-            "twice",
+            "duplicated",
         ),
         (
             "subscriptions:\n  a: {to: /e}".into(),
@@ -169,7 +169,7 @@ fn each_fault_has_its_place_and_says_what_to_do() {
         (
             "subscriptions:\n  a: {from: [b, b], to: /e}".into(),
             (2, 13),
-            "'b' is there twice",
+            "'b' is duplicated",
         ),
         (
             "subscriptions:\n  a: {from: [B], to: /e}".into(),
@@ -231,7 +231,7 @@ fn each_fault_has_its_place_and_says_what_to_do() {
         (
             subscription("start: 1969-10-01T00:00:00Z"),
             (5, 12),
-            "is not a beginning",
+            "is not a start",
         ),
         (subscription("order: subject"), (5, 12), "one of: key, none"),
         (subscription("concurrency: 0"), (5, 18), "from 1 to 256"),
@@ -295,7 +295,7 @@ fn each_fault_has_its_place_and_says_what_to_do() {
         (
             subscription("filters: [{exact: {type: a, type: b}}]"),
             (5, 33),
-            "twice",
+            "duplicated",
         ),
         (
             subscription("filters: [{all: []}]"),

@@ -77,14 +77,14 @@ fn filter(node: &Node<'_>, depth: usize, left: &Cell<usize>) -> Option<Filter> {
     left.set(left.get().saturating_sub(1));
     if depth == 0 {
         node.fault(format_args!(
-            "filters are within each other more than {MAX_DEPTH} deep"
+            "filters are nested more than {MAX_DEPTH} deep"
         ));
         return None;
     }
     let entries = node.entries(EXAMPLE)?;
     let [(dialect, value)] = &entries[..] else {
         node.fault(format_args!(
-            "one filter has one of {}: put several into a list",
+            "a filter has exactly one of {}: put several into a list",
             DIALECTS.join(", ")
         ));
         return None;
@@ -127,7 +127,7 @@ fn attributes(node: &Node<'_>) -> Option<Vec<(String, String)>> {
             ));
         }
         if attributes.iter().any(|(other, _)| other == name) {
-            node.key_fault(index, format_args!("the attribute '{name}' is given twice"));
+            node.key_fault(index, format_args!("the attribute '{name}' is duplicated"));
         }
         match value.tree() {
             Tree::Text(text) if (1..=MAX_VALUE_BYTES).contains(&text.len()) => {

@@ -39,7 +39,7 @@ pub(super) fn read(text: &str, node: &Node<'_>) -> (LimitsSet, BTreeMap<Limit, u
         };
         match amount(row, value) {
             Ok(amount) if set.insert(row.limit, Some(amount)).is_some() => {
-                node.key_fault(index, format_args!("the limit '{name}' is given twice"));
+                node.key_fault(index, format_args!("the limit '{name}' is duplicated"));
             }
             Ok(_) => drop(lines.insert(row.limit, value.line(text))),
             Err(reason) => value.fault(reason),

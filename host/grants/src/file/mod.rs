@@ -260,7 +260,7 @@ fn texts(
     let mut texts = BTreeMap::new();
     for (name, value) in pairs {
         if texts.contains_key(&name) {
-            node.fault(format_args!("'{name}' is given twice"));
+            node.fault(format_args!("'{name}' is duplicated"));
         }
         texts.insert(name, value);
     }
@@ -328,7 +328,7 @@ fn calls(caller: &WindowName, text: &str, node: &Node<'_>) -> Vec<CallGrant> {
             item.fault("a window cannot call itself");
         }
         if calls.iter().any(|other| other.window == call.window) {
-            item.fault(format_args!("the window '{}' is there twice", call.window));
+            item.fault(format_args!("the window '{}' is duplicated", call.window));
         }
         calls.push(call);
     }

@@ -31,7 +31,7 @@ pub(super) fn each_by_name<T>(
             node.key_fault(index, reason);
         }
         if entries.iter().take(index).any(|(other, _)| other == name) {
-            node.key_fault(index, format_args!("the {what} '{name}' is given twice"));
+            node.key_fault(index, format_args!("the {what} '{name}' is duplicated"));
         }
         all.extend(read(name, value));
     }

@@ -274,7 +274,7 @@ impl Origin {
         // Before anything repeats the text: it may have a password.
         if text.contains('@') {
             return Err(
-                "the URL names a user: credentials belong into 'inject', as a secret (the text is \
+                "the URL names a user: credentials belong in 'inject', as a secret (the text is \
                  not repeated here, because it may have a password)"
                     .into(),
             );
@@ -287,7 +287,7 @@ impl Origin {
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         if rest.contains(['/', '?', '#']) {
-            return wrong("has more than scheme, host and port: paths belong into 'paths'");
+            return wrong("has more than scheme, host and port: paths belong in 'paths'");
         }
         let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
             Some((host, "")) => (host, None),

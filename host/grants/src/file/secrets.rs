@@ -51,7 +51,7 @@ pub(super) fn read(
         };
         lines.insert((*name).to_owned(), entry.line(text));
         if secrets.insert((*name).to_owned(), source).is_some() {
-            node.key_fault(index, format_args!("the secret '{name}' is given twice"));
+            node.key_fault(index, format_args!("the secret '{name}' is duplicated"));
         }
     }
     (secrets, lines)
@@ -74,7 +74,10 @@ fn check_name(name: &str) -> Result<(), String> {
 fn source(text: &str, entry: &Node<'_>, files: &mut Vec<NamedFile>) -> Option<SecretSource> {
     if let Tree::Text(_) | Tree::Number(_) = entry.tree() {
         // Not repeated: it may be the value.
-        entry.fault("name where the value is, {file: PATH} or {credential: NAME}: the value itself does not belong into this file");
+        entry.fault(
+            "say where the value is, {file: PATH} or {credential: NAME}: the value itself does \
+             not belong in this file",
+        );
         return None;
     }
     let map = entry.map(SECRET, "{file: PATH} or {credential: NAME}")?;

@@ -133,7 +133,7 @@ fn one(
     if let (Some(from), Some(node)) = (&from, map.get("from")) {
         for (index, window) in from.iter().enumerate() {
             if from.iter().take(index).any(|other| other == window) {
-                node.fault(format_args!("the window '{window}' is there twice"));
+                node.fault(format_args!("the window '{window}' is duplicated"));
             }
         }
     }
@@ -195,7 +195,7 @@ fn start(text: &str) -> Result<Start, String> {
     let at = at.filter(|at| at.unix_timestamp() >= 0);
     at.map(|at| Start::At(SystemTime::from(at))).ok_or_else(|| {
         format!(
-            "'{}' is not a beginning: write now, earliest, or a time with its offset, such as \
+            "'{}' is not a start: write now, earliest, or a time with its offset, such as \
              2026-10-01T00:00:00Z",
             text.escape_debug()
         )
@@ -216,7 +216,7 @@ pub(super) fn path(text: &str) -> Result<String, String> {
         return Err(format!("a path has at most {MAX_TO_BYTES} bytes"));
     }
     if text.contains(['?', '#']) {
-        return Err(format!("'{shown}' is to be a path, without '?' or '#'"));
+        return Err(format!("'{shown}' must be a path, without '?' or '#'"));
     }
     let path = normalise(text);
     path.map_err(|reason| format!("'{shown}' is not a path of the window: {reason}, as in /events"))
@@ -227,7 +227,7 @@ fn service(text: &str, outbound: Option<&[OutboundGrant]>) -> Result<String, Str
     // Before anything repeats the text: it may have a password.
     if text.contains('@') {
         return Err(
-            "the URL has an '@', which could be a user and a password: credentials belong into \
+            "the URL has an '@', which could be a user and a password: credentials belong in \
              'inject' of 'outbound', as a secret; write an '@' of a path as %40 (the text is not \
              repeated here)"
                 .into(),

@@ -28,9 +28,7 @@ pub(super) fn parse(
             parts.push(TemplatePart::Secret(declared(name)?));
             rest = after;
         } else {
-            return Err(
-                "a brace without its other half: write '{{' or '}}' for the character".into(),
-            );
+            return Err("unmatched brace: write '{{' or '}}' for the character".into());
         }
     }
     plain.push_str(rest);

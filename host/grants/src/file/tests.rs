@@ -201,10 +201,10 @@ fn each_fault_has_its_line_and_says_what_to_do() {
             "TLS",
         ),
         ("calls: [payments]", 1, "itself"),
-        ("calls: [docs, docs]", 1, "twice"),
+        ("calls: [docs, docs]", 1, "duplicated"),
         ("calls: [Docs]", 1, "lower-case"),
         ("reveal: [a]", 1, "no secret 'a'"),
-        ("secrets: {a: hunter2}", 1, "does not belong into this file"),
+        ("secrets: {a: hunter2}", 1, "does not belong in this file"),
         ("secrets: {a: {file: a, credential: b}}", 1, "one source"),
         ("secrets: {a: {credential: ../b}}", 1, "no '/'"),
         (

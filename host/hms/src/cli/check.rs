@@ -442,8 +442,8 @@ mod tests {
         }
         fs::remove_file(windows.join("payments.wasm")).unwrap();
         let unknown = format!(
-            "{shown}:2: nothing here is a window 'payments', whose events are wanted: no grants, \
-             no route and no component has this name"
+            "{shown}:2: unknown window 'payments' in a subscription: no grants file, route or \
+             component has this name"
         );
         assert_eq!(notes(&[&windows]), [unknown]);
         let known = routes.join("payments.yaml");

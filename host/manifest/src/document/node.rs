@@ -260,7 +260,7 @@ impl<'a> Node<'a> {
                 continue;
             };
             if map.values.iter().any(|(field, _)| field.name == key) {
-                self.key_fault(index, format_args!("the field '{key}' is given twice"));
+                self.key_fault(index, format_args!("the field '{key}' is duplicated"));
                 continue;
             }
             map.values.push((field, value));

@@ -19,7 +19,7 @@ fn every_fault_is_said_in_its_place_and_in_the_order_of_the_text() {
         [
             "line 1, column 7: size: the text '2MiB' is not a size from 1B to 1MiB",
             "line 2, column 1: unknown field 'nmae', did you mean 'name'?",
-            "line 5, column 1: the field 'more' is given twice",
+            "line 5, column 1: the field 'more' is duplicated",
         ]
     );
     for (text, fault) in [

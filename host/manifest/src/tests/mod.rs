@@ -248,7 +248,7 @@ fn messages_call_the_kind_by_its_words() {
     for (error, expected) in [
         (
             EditError::Name("/".into()),
-            "'/' is no name for a sample: letters,",
+            "'/' is not a valid name for a sample: use letters,",
         ),
         (EditError::Unknown("a".into()), "there is no sample 'a'"),
         (

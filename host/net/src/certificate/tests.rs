@@ -16,7 +16,7 @@ fn mismatched_certificate_files_are_rejected_by_name() {
         Certificate::load(cert.to_path_buf(), key.to_path_buf()).unwrap_err()
     };
     let (cert, key) = (one.path().join("cert.pem"), two.path().join("key.pem"));
-    assert!(load(&cert, &key).contains("are no pair"));
+    assert!(load(&cert, &key).contains("do not match"));
     assert!(load(&cert, &cert).contains("has no private key"));
     assert!(load(&key, &key).contains("has no certificate"));
     assert!(load(&key, &cert).contains("swapped"));

@@ -71,7 +71,7 @@ pub struct Connections {
 
 /// There are as many connections as there may be, and none has ended in time.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("as many connections are open as may be at once")]
+#[error("connection limit reached")]
 pub(super) struct TooManyConnections {
     /// Of the host, not of those that share a [`Connections`].
     pub of_all: bool,

@@ -23,7 +23,7 @@ pub enum SendError {
     #[error("{0}")]
     NotAllowed(NotAllowed),
     /// The client, with those that share its bound, has as many connections as it may.
-    #[error("as many connections are open as may be at once")]
+    #[error("connection limit reached")]
     TooManyConnections {
         /// Whether that is the bound of the whole host.
         of_all: bool,
@@ -32,10 +32,10 @@ pub enum SendError {
     #[error("no connection: {}", innermost(&**.0))]
     Connect(Cause),
     /// It did nothing with the request.
-    #[error("it refused the request without looking at it: {}", innermost(&**.0))]
+    #[error("it refused the request without processing it: {}", innermost(&**.0))]
     Refused(Cause),
     /// As `Refused`, because it closed the connection, which is nothing unusual.
-    #[error("it closed the connection without looking at the request: {}", innermost(&**.0))]
+    #[error("it closed the connection without processing the request: {}", innermost(&**.0))]
     LeftOver(Cause),
     /// Nobody knows what the service did with the request.
     #[error("the connection broke off: {}", innermost(&**.0))]

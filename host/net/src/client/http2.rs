@@ -90,7 +90,7 @@ const MAX_CHOICES: usize = 1024;
 const CONNECTIONS_TRIED: usize = 3;
 
 /// What an operator may look at, behind the cause of a failure.
-const NOT_HTTP2: &str = "; it may not speak HTTP/2 in the clear, which h2c:// asks for";
+const NOT_HTTP2: &str = "; perhaps it does not speak HTTP/2 in the clear, which h2c:// requires";
 
 /// The connections of one lane, by the authority of the service.
 pub(super) struct Pool<C> {

@@ -47,7 +47,7 @@ static SPECIAL: LazyLock<Vec<IpNet>> = LazyLock::new(|| {
     nets.iter().filter_map(|net| net.parse().ok()).collect()
 });
 
-/// The address may not be connected to.
+/// The address is not allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NotAllowed {
     /// The operator may allow it.

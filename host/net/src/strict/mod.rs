@@ -357,7 +357,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Strict<S> {
 fn broken(why: &BadChunk) -> io::Error {
     let kind = io::ErrorKind::InvalidData;
     match why {
-        BadChunk::Syntax => io::Error::new(kind, "the body is not chunked as RFC 9112 has it"),
+        BadChunk::Syntax => io::Error::new(kind, "the body is not chunked as RFC 9112 requires"),
         BadChunk::Trailers => io::Error::new(kind, TrailersTooLong),
     }
 }

@@ -1,4 +1,4 @@
-//! What is sent once more, and what is not asked for a time.
+//! What is sent again, and which services are not called for a while.
 
 use super::*;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};

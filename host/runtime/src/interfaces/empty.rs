@@ -104,5 +104,7 @@ fn denied(error: &Type) -> Option<Val> {
 
 /// Of a function that needs a resource which nobody can have.
 fn unreachable(whole: &str) -> wasmtime::Error {
-    wasmtime::Error::from_anyhow(anyhow!("{whole} was called, behind which there is nothing"))
+    wasmtime::Error::from_anyhow(anyhow!(
+        "{whole} was called, but this host does not implement it"
+    ))
 }

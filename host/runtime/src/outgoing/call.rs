@@ -171,7 +171,8 @@ impl Call {
         // it waits, which nobody has counted with: the next request may.
         let Some(behalf) = behalf.filter(|behalf| behalf.may_wait) else {
             let sentence = format!(
-                "a call of window '{callee}' was refused: its request began before the grant held"
+                "a call of window '{callee}' was refused: the request started before the grant \
+                 took effect"
             );
             self.context.failures.count("not-granted", &sentence);
             return Err(CallError::Unavailable);
@@ -235,7 +236,7 @@ impl Call {
         as_self: bool,
         request: Request<Body>,
     ) -> Result<Request<Body>, CallError> {
-        let invalid = |_| CallError::UriInvalid("its URI cannot be said");
+        let invalid = |_| CallError::UriInvalid("it cannot be built");
         // In the one form in which the gateway asks windows, too.
         let path = in_one_form(request.uri())?;
         let (mut head, body) = request.into_parts();
@@ -257,7 +258,7 @@ impl Call {
         let mut uri = head.uri.into_parts();
         uri.scheme = Some(Scheme::HTTP);
         let authority = Authority::try_from(authority);
-        uri.authority = Some(authority.map_err(|_| CallError::UriInvalid("its host is none"))?);
+        uri.authority = Some(authority.map_err(|_| CallError::UriInvalid("its host is invalid"))?);
         uri.path_and_query = Some(path);
         head.uri = Uri::from_parts(uri).map_err(invalid)?;
         head.version = Version::HTTP_11;
@@ -277,7 +278,7 @@ fn in_one_form(uri: &Uri) -> Result<PathAndQuery, CallError> {
         path.push_str(query);
     }
     let read = PathAndQuery::try_from(path);
-    read.map_err(|_| CallError::UriInvalid("its path and query cannot be said"))
+    read.map_err(|_| CallError::UriInvalid("its path and query cannot be built"))
 }
 
 async fn within<T>(limit: Duration, answered: impl Future<Output = T>) -> Result<T, CallError> {

@@ -22,7 +22,7 @@ impl Destination {
     /// Where `uri` leads. Names of windows never get to the DNS.
     ///
     /// # Errors
-    /// [`CallError::UriInvalid`] for what is no name of a window but looks like one.
+    /// [`CallError::UriInvalid`] for what looks like the name of a window but is not one.
     pub(super) fn of(uri: &Uri) -> Result<Destination, CallError> {
         let host = uri.host().unwrap_or_default().to_ascii_lowercase();
         let host = host.strip_suffix('.').unwrap_or(&host);
@@ -39,7 +39,7 @@ impl Destination {
         }
         match uri.scheme() == Some(&Scheme::HTTP) {
             true => Ok(Destination::Window(name)),
-            false => Err(CallError::UriInvalid("windows are called by http://")),
+            false => Err(CallError::UriInvalid("windows are called with http://")),
         }
     }
 }

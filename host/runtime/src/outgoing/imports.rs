@@ -127,7 +127,7 @@ fn along(
         },
         Caller::Over => Sending::Refused(
             "request-over",
-            "it called on for a request that is over: call on before the answer's end",
+            "it forwarded a request that is over: forward it before the answer ends",
         ),
         Caller::NoWay => NO_WAY,
     }))
@@ -135,7 +135,7 @@ fn along(
 
 const NO_WAY: Sending = Sending::Refused(
     "no-network",
-    "it called on, but no route has it as a middleware (wasm)",
+    "it forwarded the request, but no route has it as a middleware (wasm)",
 );
 
 /// Sent out. None where the request in hand was granted nothing.
@@ -148,7 +148,7 @@ fn out(
         Caller::Over => {
             return Ok(Some(Sending::Refused(
                 "request-over",
-                "it called out for a request that is over: call before the answer's end",
+                "it made a call for a request that is over: call before the answer ends",
             )));
         }
         Caller::Request(request) => request,

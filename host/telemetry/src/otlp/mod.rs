@@ -69,12 +69,13 @@ impl OtlpMetrics {
     pub fn register(&self, registry: &mut Registry) {
         registry.register(
             "otlp_exported",
-            "Traces, lines of the log, and times that metrics were taken, that a collector has accepted",
+            "Traces, log lines and metric collections that a collector has accepted",
             self.exported.clone(),
         );
         registry.register(
             "otlp_dropped",
-            "Traces, lines of the log, and times that metrics were taken, that were dropped: queue-full, unreachable, refused, too-late, not-rendered",
+            "Traces, log lines and metric collections that were dropped: queue-full, unreachable, \
+             refused, too-late, not-rendered",
             self.dropped.clone(),
         );
     }
@@ -134,7 +135,7 @@ impl Gathered for LogLine {
     }
 }
 
-/// Where goes what is to be exported.
+/// The export queue of one signal.
 #[derive(Debug)]
 struct Queue<T> {
     queue: mpsc::Sender<T>,
@@ -165,7 +166,7 @@ impl<T: Gathered> Queue<T> {
     }
 }
 
-/// Where records go that are to be exported.
+/// The export queue of traces.
 #[derive(Debug, Clone)]
 pub struct TraceQueue(Queue<Arc<SpanLog>>);
 
@@ -176,7 +177,7 @@ impl TraceQueue {
     }
 }
 
-/// Where lines of the log go that are to be exported.
+/// The export queue of log lines.
 #[derive(Debug, Clone)]
 pub struct LogQueue(Queue<LogLine>);
 

@@ -158,11 +158,11 @@ fn endpoint(
             true => String::new(),
             false => format!(": '{value}'"),
         };
-        format!("{name} is no http or https URL, such as http://127.0.0.1:4318{shown}")
+        format!("{name} is not an http or https URL, such as http://127.0.0.1:4318{shown}")
     })?;
     if uri.authority().is_some_and(|it| it.as_str().contains('@')) {
         return Err(format!(
-            "{name} has a user or a password in it: put it into OTEL_EXPORTER_OTLP_HEADERS"
+            "{name} contains a user or a password: move it to OTEL_EXPORTER_OTLP_HEADERS"
         ));
     }
     Ok(Some(uri))
@@ -181,10 +181,10 @@ fn headers(
             // Not what it is: who writes `name: value` has the value in it.
             let header = HeaderName::from_str(&name).map_err(|_| {
                 let entry = index + 1;
-                format!("{variable}: entry {entry} has no name of a header field before its =")
+                format!("{variable}: entry {entry} has no header field name before its =")
             })?;
             let mut value = HeaderValue::try_from(value).map_err(|_| {
-                format!("{variable}: the value of '{name}' cannot be that of a header field")
+                format!("{variable}: the value of '{name}' is not valid in a header field")
             })?;
             value.set_sensitive(true);
             Ok((header, value))
@@ -279,7 +279,9 @@ fn millis(
     };
     let millis = text.parse::<u64>().ok().filter(|millis| *millis > 0);
     let millis = millis.ok_or_else(|| {
-        format!("{name}='{text}' is no time in milliseconds: a whole number greater than zero")
+        format!(
+            "{name}='{text}' is not a time in milliseconds: use a whole number greater than zero"
+        )
     })?;
     Ok(Duration::from_millis(millis))
 }

@@ -39,7 +39,7 @@ impl Sampler {
             "traceidratio" => ratio(argument)?,
             _ => {
                 return Err(format!(
-                    "OTEL_TRACES_SAMPLER='{}{name}' is no sampler that the host knows: take \
+                    "OTEL_TRACES_SAMPLER='{}{name}' is not a sampler that the host knows: use \
                      always_on, always_off, traceidratio, parentbased_always_on, \
                      parentbased_always_off or parentbased_traceidratio",
                     if parent_based { "parentbased_" } else { "" }
@@ -71,8 +71,8 @@ fn ratio(argument: Option<&str>) -> Result<f64, String> {
         .filter(|share| (0.0..=1.0).contains(share))
         .ok_or_else(|| {
             format!(
-                "OTEL_TRACES_SAMPLER_ARG='{argument}' is no share of traces: a number from 0 to 1, \
-                 as in 0.01 for one of a hundred"
+                "OTEL_TRACES_SAMPLER_ARG='{argument}' is not a share of traces: use a number from \
+                 0 to 1, such as 0.01 for one in a hundred"
             )
         })
 }

@@ -324,7 +324,7 @@ impl Change {
         let shuts = known.unsaved.as_ref().and_then(|unsaved| unsaved.shuts);
         tracing::warn!(
             window = %window.name, stays_shut = shuts.is_some(),
-            "another host has changed the window meanwhile, and what it wrote holds"
+            "another host has changed the window meanwhile, and its change stays"
         );
         let Some(met) = by else {
             window.recorded.on_disk.confirmed(None);

@@ -38,7 +38,7 @@ impl Probe {
                 deadline,
             }),
             false => Err(format!(
-                "'{}' is no path to probe: use one such as /healthz",
+                "'{}' is not a path to probe: use one such as /healthz",
                 path.escape_debug()
             )),
         }

@@ -321,7 +321,7 @@ pub(crate) fn reuse_is_off(off: ReuseOff) -> String {
     let code = off.code;
     format!(
         "an instance that had served one request failed at the next ({code}), so each request has a \
-         fresh one: --reuse is kept and not in effect. It is tried again {again}"
+         fresh one: --reuse is kept but not in effect. It is tried again {again}"
     )
 }
 

@@ -94,11 +94,11 @@ fn look(path: &Path) -> Option<Result<FileStamp, String>> {
         Err(error) => return Some(Err(format!("it cannot be read: {error}"))),
     };
     if metadata.is_dir() {
-        return Some(Err("it is a folder, and no component".into()));
+        return Some(Err("it is a folder, not a component".into()));
     }
     match metadata.is_file() {
         true => Some(Ok(FileStamp::of(&metadata))),
-        false => Some(Err("it is no regular file".into())),
+        false => Some(Err("it is not a regular file".into())),
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) fn parse(name: &str) -> Result<Algorithm, String> {
     find(name).ok_or_else(|| {
         let names: Vec<&str> = ASYMMETRIC.iter().map(|(name, _)| *name).collect();
         format!(
-            "'{name}' is no algorithm for tokens; there are: {}",
+            "'{name}' is not a supported token algorithm; supported: {}",
             names.join(", ")
         )
     })

@@ -77,7 +77,8 @@ pub(super) fn parse_place(text: &str) -> Result<String, String> {
     let mut escapes = text.split('~').skip(1);
     if text.starts_with('/') && !escapes.all(|rest| rest.starts_with(['0', '1'])) {
         return Err(format!(
-            "'{text}' is no JSON pointer (RFC 6901): write '~' as '~0', and '/' in a name as '~1'"
+            "'{text}' is not a JSON pointer (RFC 6901): write '~' as '~0', and '/' in a name as \
+             '~1'"
         ));
     }
     Ok(text.to_string())

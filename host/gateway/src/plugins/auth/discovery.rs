@@ -48,7 +48,8 @@ pub(super) fn jwks_uri(issuer: &str, configuration: &[u8]) -> Result<Uri, String
     if provider.issuer != issuer {
         let said: String = provider.issuer.chars().take(SHOWN).collect();
         return Err(format!(
-            "its openid-configuration is that of the issuer {said:?}, not of {issuer:?}: if that is the one you mean, name it so, to the letter"
+            "its openid-configuration is that of the issuer {said:?}, not of {issuer:?}: if that \
+             is the one you mean, write it exactly so"
         ));
     }
     key_url(&provider.jwks_uri).map_err(|reason| format!("its jwks_uri: {reason}"))

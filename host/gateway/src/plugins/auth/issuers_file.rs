@@ -94,7 +94,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<IssuerConfig>, Vec<Fault>> {
                 continue;
             };
             if issuers.iter().any(|other| other.name == issuer.name) {
-                entry.fault(format_args!("the name '{}' is given twice", issuer.name));
+                entry.fault(format_args!("the name '{}' is duplicated", issuer.name));
             }
             // The `iss` of a token selects the issuer, so it must be unique.
             if issuers.iter().any(|other| other.issuer == issuer.issuer) {
@@ -165,7 +165,7 @@ fn audience(map: &Map<'_>) -> Option<Vec<String>> {
 fn parse_own_name(text: &str) -> Result<String, String> {
     if text == KEYS {
         return Err(format!(
-            "'{KEYS}' is what the users of API keys are called by: take another name"
+            "'{KEYS}' is reserved for the users of API keys: choose another name"
         ));
     }
     parse_name(text)
@@ -184,7 +184,8 @@ pub(super) fn parse_name(text: &str) -> Result<String, String> {
             .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
     fits.then(|| text.to_string()).ok_or_else(|| {
         format!(
-            "'{text}' is no name for an issuer: 1 to {MAX_NAME} lower-case letters, digits and '-'"
+            "'{text}' is not a valid issuer name: use 1 to {MAX_NAME} lower-case letters, digits \
+             and '-'"
         )
     })
 }

@@ -1,4 +1,4 @@
-//! JSON in which no member is there twice. RFC 8725's reason: two readers of one token must not see
+//! JSON without duplicate members. RFC 8725's reason: two readers of one token must not see
 //! two tokens, and which of two members counts is each parser's own choice (RFC 8259 section 4).
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -9,7 +9,7 @@ use std::fmt;
 ///
 /// # Errors
 ///
-/// For what is no JSON object, and for a member that is there twice in it or anywhere within.
+/// For what is not a JSON object, and for a duplicate member in it or anywhere within.
 /// serde_json bounds the depth.
 pub(super) fn object(bytes: &[u8]) -> Result<Map<String, Value>, Flaw> {
     match serde_json::from_slice(bytes) {

@@ -67,8 +67,8 @@ impl KeySet {
         }
         let set: Set = serde_json::from_slice(json).map_err(|error| {
             match json.trim_ascii_start().starts_with(PEM) {
-                true => "it is PEM, and no JWKS".to_owned(),
-                false => format!("it is no JWKS: {error}"),
+                true => "it is PEM, not a JWKS".to_owned(),
+                false => format!("it is not a JWKS: {error}"),
             }
         })?;
         if set.keys.len() > MAX_KEYS {

@@ -133,7 +133,7 @@ fn parse_scope(text: &str) -> Result<String, String> {
         Ok(text.to_string())
     } else {
         Err(format!(
-            "'{text}' is no scope: printable ASCII without spaces, '\"' and '\\'"
+            "'{text}' is not a valid scope: use printable ASCII without spaces, '\"' and '\\'"
         ))
     }
 }

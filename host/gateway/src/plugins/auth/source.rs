@@ -180,7 +180,7 @@ impl JwksSource {
 pub(super) fn key_url(text: &str) -> Result<Uri, String> {
     let uri: Uri = text
         .parse()
-        .map_err(|error| format!("'{text}' is no URL: {error}"))?;
+        .map_err(|error| format!("'{text}' is not a valid URL: {error}"))?;
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
     let here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     match uri.scheme_str() {
@@ -189,7 +189,7 @@ pub(super) fn key_url(text: &str) -> Result<Uri, String> {
         Some("http") => Err(format!(
             "'{text}' must be https: keys fetched in the clear prove nothing"
         )),
-        _ => Err(format!("'{text}' is no https URL")),
+        _ => Err(format!("'{text}' is not an https URL")),
     }
 }
 

@@ -29,7 +29,8 @@ impl MediaRange {
                 subtype: Some(subtype.into()),
             }),
             _ => Err(format!(
-                "'{text}' is no media type, as application/json or text/*, without parameters"
+                "'{text}' is not a media type without parameters, such as application/json or \
+                 text/*"
             )),
         }
     }

@@ -150,7 +150,7 @@ impl Idempotency {
         // The request was done: its client gets the answer all the same.
         noted(
             finished,
-            "an answer could not be kept, so it is unknown to whoever asks again",
+            "an answer could not be stored, so its outcome is unknown to a repeated request",
         );
         Ok(answer)
     }

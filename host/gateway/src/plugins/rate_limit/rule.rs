@@ -84,10 +84,7 @@ impl Rule {
         if let (Some(burst), Some(node)) = (rule.burst, map.get("burst"))
             && burst > rule.limit
         {
-            node.fault(format_args!(
-                "{burst} is more than the limit of {} that it is a part of",
-                rule.limit
-            ));
+            node.fault(format_args!("{burst} exceeds the limit of {}", rule.limit));
         }
         rule
     }
@@ -100,7 +97,7 @@ fn parse_key(text: &str) -> Result<By, String> {
         None if text == "route" => Ok(By::Route),
         Some(("header", name)) => HeaderName::try_from(name.trim())
             .map(By::Header)
-            .map_err(|_| format!("'{name}' is no header name")),
+            .map_err(|_| format!("'{name}' is not a valid header name")),
         _ => Err(format!(
             "key is 'user', 'address', 'header:NAME' or 'route', not '{text}'"
         )),

@@ -24,7 +24,8 @@ impl HostPattern {
         };
         if !is_host(name) {
             return Err(format!(
-                "'{text}' is no host name like 'api.example.org' or '*.example.org', without port"
+                "'{text}' is not a host name without a port, such as 'api.example.org' or \
+                 '*.example.org'"
             ));
         }
         Ok(if below {

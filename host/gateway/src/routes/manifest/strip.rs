@@ -19,7 +19,7 @@ pub(super) fn choose(uri: &Pattern, choice: Option<&Node<'_>>) -> Option<String>
             match base.strip_prefix(prefix) {
                 Some(rest) if below(rest) => Some(prefix.to_string()),
                 _ => {
-                    node.fault(format_args!("'{text}' is no prefix of uri '{uri}'"));
+                    node.fault(format_args!("'{text}' is not a prefix of uri '{uri}'"));
                     None
                 }
             }

@@ -216,7 +216,7 @@ fn targets(node: &Node<'_>) -> Option<(Vec<Endpoint>, String)> {
         };
         if found.iter().any(|(other, _)| other.place == endpoint.place) {
             item.fault(format_args!(
-                "'{}' is given twice: give it a weight",
+                "'{}' is duplicated: give it a weight",
                 endpoint.place
             ));
             whole = false;
@@ -266,11 +266,11 @@ impl Destination {
     pub fn parse(text: &str) -> Result<(Destination, String), String> {
         let refuse = |reason: &str| Err(format!("'{text}' {reason}"));
         let Ok(uri) = text.parse::<Uri>() else {
-            return refuse("is no URL like 'http://hms-svc-payments:8080'");
+            return refuse("is not a URL such as 'http://hms-svc-payments:8080'");
         };
         let parts = uri.into_parts();
         let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
-            return refuse("is no URL like 'http://hms-svc-payments:8080'");
+            return refuse("is not a URL such as 'http://hms-svc-payments:8080'");
         };
         let Some(protocol) = protocol_of(scheme.as_str()) else {
             return refuse("must begin with 'http://', 'https://' or 'h2c://'");
@@ -313,7 +313,8 @@ impl Destination {
         }
         if !is_window_name(name) {
             return refuse(
-                "has no valid window name after 'hms-svc-': small letters, digits and inner hyphens, at most 55",
+                "has no valid window name after 'hms-svc-': use at most 55 lower-case letters, \
+                 digits and inner hyphens",
             );
         }
         Ok((Destination::Window(name.to_string()), base))

@@ -90,8 +90,8 @@ pub(super) fn unknown_sources(found: &CheckedFiles) -> Vec<String> {
             let unknown = from.filter(|window| !known.contains(window.as_str()));
             notes.extend(unknown.map(|window| {
                 format!(
-                    "{}: nothing here is a window '{window}', whose events are wanted: no grants, \
-                     no route and no component has this name",
+                    "{}: unknown window '{window}' in a subscription: no grants file, route or \
+                     component has this name",
                     granted.at(subscription.line)
                 )
             }));

@@ -138,7 +138,7 @@ impl Parked {
         match self.json {
             true => print_json(&answer.read::<Value>()?),
             false => {
-                say!("{id}: {} to be tried again", events(changed.what.retried));
+                say!("{id}: {} queued for retry", events(changed.what.retried));
                 if let Some(of) = &changed.what.subscription
                     && of.paused.is_some()
                 {
@@ -160,7 +160,7 @@ impl Parked {
         durable(&changed)?;
         if in_flight > 0 {
             let left = events(in_flight);
-            bail!("{id}: {left} left, because they are being delivered now: ask again in a moment");
+            bail!("{id}: {left} left, because they are being delivered now: try again in a moment");
         }
         Ok(())
     }

@@ -119,7 +119,7 @@ fn unusable_certificates_and_keys_are_refused_by_name() {
     let (cert, key) = (one.cert.pem(), two.signing_key.serialize_pem());
     let (cert, key) = (pem("cert.pem", &cert), pem("key.pem", &key));
     for (chain, key, expected) in [
-        (cert, key, "cert.pem and key.pem are no pair: "),
+        (cert, key, "cert.pem and key.pem do not match: "),
         (
             key,
             key,

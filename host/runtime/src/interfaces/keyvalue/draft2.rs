@@ -87,9 +87,7 @@ impl store::HostBucket for KeyValue<'_> {
         let bucket = self.table.get(&bucket)?;
         let page = bucket.keys(cursor.as_deref(), 0, bucket.page_keys()).await;
         let page = page.map_err(|error| match error {
-            StoreError::KeyTooLong { .. } => {
-                KvError::other("invalid-cursor: it is none that was given out")
-            }
+            StoreError::KeyTooLong { .. } => KvError::other("invalid-cursor: unknown cursor"),
             other => other.into(),
         })?;
         let cursor = if page.more {

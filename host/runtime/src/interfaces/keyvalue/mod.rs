@@ -106,7 +106,7 @@ impl From<StoreError> for KvError {
                 "store-unavailable",
             ),
             _ if error.is_fault() => (
-                "store-unavailable: the store cannot be used just now".into(),
+                "store-unavailable: the store is temporarily unavailable".into(),
                 "store-unavailable",
             ),
             StoreError::KeyEmpty => (format!("invalid: {sentence}"), "key-empty"),

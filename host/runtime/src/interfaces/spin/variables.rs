@@ -53,7 +53,7 @@ pub(super) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Res
 
 fn get(granted: &WindowGrants, name: &str) -> Result<String, Error> {
     if !is_valid(name) {
-        let why = format_args!("'{name}' is no name of a variable: use a-z, 0-9 and _");
+        let why = format_args!("'{name}' is not a variable name: use a-z, 0-9 and _");
         return Err(Error::InvalidName(cut(ERROR_BYTES, why)));
     }
     let found = setting(granted, name).or_else(|| setting(granted, &name.replace('_', "-")));

@@ -107,7 +107,7 @@ fn check_of(guest::Check { at, version }: guest::Check) -> Result<Check, Refusal
         let number = text.parse();
         number.map_err(|_| {
             Refusal::invalid(format!(
-                "the version {text:?} of a check is none that a read has returned"
+                "the version {text:?} of a check was not returned by a read"
             ))
         })
     });

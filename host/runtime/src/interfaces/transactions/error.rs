@@ -57,7 +57,7 @@ impl Refusal {
     /// The host could not make ready what delivers events.
     pub(super) fn cannot_emit(why: String) -> Self {
         tracing::error!(%why, "a window cannot emit events");
-        let told = "events cannot be kept just now";
+        let told = "events cannot be stored at the moment";
         Self::unavailable(told, "events-unavailable")
     }
 
@@ -71,7 +71,7 @@ impl Refusal {
         match error.is_fault() {
             true => {
                 log_fault(error);
-                Self::unavailable("the store cannot be used just now", "store-unavailable")
+                Self::unavailable("the store is temporarily unavailable", "store-unavailable")
             }
             false => Self::of_commit(error),
         }
@@ -108,7 +108,7 @@ impl Refusal {
             }
             _ if error.is_fault() => {
                 log_fault(error);
-                Self::unavailable("the store cannot be used just now", "store-unavailable")
+                Self::unavailable("the store is temporarily unavailable", "store-unavailable")
             }
             _ => Self::invalid(sentence),
         }

@@ -192,7 +192,7 @@ fn attributes(attributes: &[(String, String)]) -> Result<(), String> {
             ));
         }
         if attributes.iter().take(at).any(|(other, _)| other == name) {
-            return Err(format!("attributes: '{name}' is there twice"));
+            return Err(format!("attributes: '{name}' is duplicated"));
         }
     }
     for (name, value) in attributes {
@@ -303,7 +303,7 @@ mod tests {
             assert!(named(name).contains("set by the host"), "{name}");
         }
         let pair = |name: &str| (name.to_owned(), "x".to_owned());
-        assert!(refused(|it| it.attributes = vec![pair("a"), pair("a")]).contains("twice"));
+        assert!(refused(|it| it.attributes = vec![pair("a"), pair("a")]).contains("duplicated"));
         let many = (0..33).map(|n| pair(&format!("a{n}"))).collect();
         assert!(refused(|it| it.attributes = many).contains("limit of 32"));
         assert!(refused(|it| it.attributes[0].1.clear()).contains("'amount'"));

@@ -71,8 +71,8 @@ impl Hopeless {
     pub(super) fn verdict(&self) -> Option<String> {
         (!self.served && self.run >= RUN.saturating_add(self.broken_runs)).then(|| {
             format!(
-                "it failed at all of its {} requests; of those like them that the live release got \
-                 instead the last did not fail",
+                "it failed at all of its {} requests; the live release's last comparable requests \
+                 did not fail",
                 self.failures
             )
         })

@@ -172,7 +172,7 @@ fn auth_settings_name_the_accepted_credentials_and_issuers() {
         ("{accept: [keys]}", "did you mean 'key'?"),
         ("{accept: []}", "the list is empty"),
         ("{accept: key}", "accept"),
-        ("{issuers: [Staff]}", "'Staff' is no name for an issuer"),
+        ("{issuers: [Staff]}", "'Staff' is not a valid issuer name"),
     ] {
         let faults = rule(settings).unwrap_err();
         assert!(

@@ -307,7 +307,7 @@ fn every_fault_of_an_issuers_file_is_reported_with_its_line() {
         ("- name: staff", "'issuer' is missing"),
         (
             "- name: Staff\n  issuer: https://a.example",
-            "'Staff' is no name",
+            "'Staff' is not a valid issuer name",
         ),
         ("- name: a\n  issuer: http://a.example", "must be https"),
         (
@@ -317,7 +317,7 @@ fn every_fault_of_an_issuers_file_is_reported_with_its_line() {
         ("- name: a\n  issuer: a", "OIDC discovery"),
         (
             "- name: a\n  issuer: https://a.example\n  algorithms: [HS256]",
-            "'HS256' is no algorithm",
+            "'HS256' is not a supported token algorithm",
         ),
         (
             "- name: a\n  issuer: https://a.example\n  audience: []",
@@ -333,15 +333,15 @@ fn every_fault_of_an_issuers_file_is_reported_with_its_line() {
         ),
         (
             &format!("{first}- name: staff\n  issuer: https://b.example"),
-            "line 3, column 3: [1]: the name 'staff' is given twice",
+            "line 3, column 3: [1]: the name 'staff' is duplicated",
         ),
         (
             "- name: key\n  issuer: https://a.example",
-            "take another name",
+            "choose another name",
         ),
         (
             "- name: a:b\n  issuer: https://a.example",
-            "'a:b' is no name",
+            "'a:b' is not a valid issuer name",
         ),
         (
             &format!(

@@ -308,10 +308,10 @@ fn unusable_jwks_keys_are_skipped() {
     assert_eq!(parse(&json!([])).len(), 0);
     for none in ["", "[]", "{}", r#"{"keys": {}}"#, "<html>"] {
         let reason = KeySet::parse(none.as_bytes(), &[]).err().unwrap();
-        assert!(reason.contains("no JWKS"), "{none}: {reason}");
+        assert!(reason.contains("not a JWKS"), "{none}: {reason}");
     }
     let pem = KeySet::parse(b"\n-----BEGIN PUBLIC KEY-----\nAA==\n", &[]);
-    assert_eq!(pem.err().unwrap(), "it is PEM, and no JWKS");
+    assert_eq!(pem.err().unwrap(), "it is PEM, not a JWKS");
 
     let two = parse(&json!([
         jwk(Algorithm::ES256, "1"),
