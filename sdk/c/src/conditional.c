@@ -82,7 +82,7 @@ int hms_condition(const hms_request *request, const char *etag) {
 
 void hms_condition_problem(hms_response *response, int status) {
     if (status == 400) {
-        hms_bad_request(response, "a condition of the request is no list of entity tags");
+        hms_bad_request(response, "a condition of the request is not a list of entity tags");
     } else {
         hms_problem(response, 412, "precondition-failed",
                     "it is not as 'if-match' or 'if-none-match' says: read it again");

@@ -117,7 +117,7 @@ static const char *read_structured(const hms_request *request, hms_received *eve
         if (yyjson_is_str(value)) add(event, text, yyjson_get_str(value));
         else if (yyjson_is_bool(value)) add(event, text, yyjson_get_bool(value) ? "true" : "false");
         else if (yyjson_is_num(value)) add(event, text, yyjson_val_write(value, 0, NULL));
-        else return hms_format("'%s' is no attribute", text);
+        else return hms_format("'%s' is not a valid attribute name", text);
     }
     event->content_type = yyjson_get_str(yyjson_obj_get(root, "datacontenttype"));
     const char *encoded = yyjson_get_str(yyjson_obj_get(root, "data_base64"));
@@ -166,7 +166,7 @@ bool hms_receive(const hms_request *request, hms_response *response, hms_receive
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
         if (attribute(event, needed[i]) == NULL) {
             hms_bad_request(response,
-                            hms_format("this is no CloudEvent: '%s' is missing", needed[i]));
+                            hms_format("this is not a CloudEvent: '%s' is missing", needed[i]));
             return false;
         }
     }

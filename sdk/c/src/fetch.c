@@ -52,7 +52,7 @@ static const char *grant_of(const address *to) {
 #define NO_ADDRESS "its name has no address: check how it is spelt"
 #define UNREACHABLE "it cannot be reached now: try again later"
 #define NO_CONNECTION "no connection in time: try again later"
-#define STOOD_STILL "the transfer stood still for too long"
+#define STOOD_STILL "the transfer stalled"
 #define BROKE "the connection broke before the end"
 #define NO_URL "its URL cannot be sent: check it"
 
@@ -66,15 +66,15 @@ static const struct {
      "in "
      "windows/NAME.yaml, as in 'private: [10.1.0.0/16]'"},
     {WASI_HTTP_TYPES_ERROR_CODE_LOOP_DETECTED, "loop",
-     "windows call each other in a circle, or more than 4 deep: leave out the call that leads "
-     "back"},
+     "call loop, or call chain more than 4 deep: leave out the call that leads back"},
     {WASI_HTTP_TYPES_ERROR_CODE_CONNECTION_TIMEOUT, "timeout", NO_CONNECTION},
     {WASI_HTTP_TYPES_ERROR_CODE_DNS_TIMEOUT, "timeout", NO_CONNECTION},
     {WASI_HTTP_TYPES_ERROR_CODE_HTTP_RESPONSE_TIMEOUT, "timeout", "no answer in time"},
     {WASI_HTTP_TYPES_ERROR_CODE_CONNECTION_READ_TIMEOUT, "timeout", STOOD_STILL},
     {WASI_HTTP_TYPES_ERROR_CODE_CONNECTION_WRITE_TIMEOUT, "timeout", STOOD_STILL},
     {WASI_HTTP_TYPES_ERROR_CODE_CONNECTION_LIMIT_REACHED, "limit",
-     "this window or this request makes as many calls as it may: make fewer, or try again shortly"},
+     "this window or this request has reached its call limit: make fewer calls, or try again "
+     "shortly"},
     {WASI_HTTP_TYPES_ERROR_CODE_HTTP_REQUEST_BODY_SIZE, "limit",
      "the body of the request is too large"},
     {WASI_HTTP_TYPES_ERROR_CODE_HTTP_RESPONSE_BODY_SIZE, "limit",
@@ -91,7 +91,7 @@ static const struct {
     {WASI_HTTP_TYPES_ERROR_CODE_TLS_ALERT_RECEIVED, "tls", "TLS failed"},
     {WASI_HTTP_TYPES_ERROR_CODE_CONNECTION_TERMINATED, "broken", BROKE},
     {WASI_HTTP_TYPES_ERROR_CODE_HTTP_RESPONSE_INCOMPLETE, "broken", BROKE},
-    {WASI_HTTP_TYPES_ERROR_CODE_HTTP_PROTOCOL_ERROR, "broken", "its answer is no HTTP"},
+    {WASI_HTTP_TYPES_ERROR_CODE_HTTP_PROTOCOL_ERROR, "broken", "its answer is not valid HTTP"},
     {WASI_HTTP_TYPES_ERROR_CODE_HTTP_REQUEST_URI_INVALID, "invalid", NO_URL},
     {WASI_HTTP_TYPES_ERROR_CODE_HTTP_REQUEST_URI_TOO_LONG, "invalid", NO_URL},
     {WASI_HTTP_TYPES_ERROR_CODE_HTTP_REQUEST_METHOD_INVALID, "invalid",
@@ -293,7 +293,7 @@ void hms_fetch_problem(hms_response *response) {
         hms_set_header(response, "retry-after", "2");
         hms_problem(response, 503, "service-limit", "too much is going on; retry shortly");
     } else if (hms_error_is("loop")) {
-        hms_problem(response, 508, "loop-detected", "services call each other in a circle");
+        hms_problem(response, 508, "loop-detected", "services call each other in a loop");
     } else {
         hms_problem(response, 502, "service-failed",
                     "a service that this needs is not available; retry later");

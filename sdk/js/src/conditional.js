@@ -48,7 +48,7 @@ function tagsOf(value, changes) {
       rest = rest.slice(found[0].length);
       continue;
     }
-    if (changes) throw Problem.badRequest("a condition of the request is no list of entity tags");
+    if (changes) throw Problem.badRequest("a condition of the request is not a list of entity tags");
     rest = rest.includes(",") ? rest.slice(rest.indexOf(",")) : "";
   }
   return tags;

@@ -80,7 +80,7 @@ export function received(headers, body) {
     ? structured(body)
     : [binary(headers), body, contentType];
   for (const name of ["id", "source", "type", "specversion"]) {
-    if (!attributes[name]) throw Problem.badRequest(`this is no CloudEvent: '${name}' is missing`);
+    if (!attributes[name]) throw Problem.badRequest(`this is not a CloudEvent: '${name}' is missing`);
   }
   if (attributes.specversion !== "1.0") {
     throw Problem.badRequest(`CloudEvents '${attributes.specversion}' is not known here: only 1.0 is`);
@@ -137,7 +137,7 @@ function structured(body) {
   for (const [name, value] of Object.entries(members)) {
     if (value === null || ["data", "data_base64", "datacontenttype"].includes(name)) continue;
     if (!["string", "number", "boolean"].includes(typeof value)) {
-      throw malformed(`'${name}' is no attribute`);
+      throw malformed(`'${name}' is not a valid attribute name`);
     }
     attributes[name] = String(value);
   }

@@ -30,7 +30,7 @@ export class FetchError extends Error {
       case "limit":
         return new Problem(503, "service-limit", "too much is going on; retry shortly").retryAfter(2);
       case "loop":
-        return new Problem(508, "loop-detected", "services call each other in a circle");
+        return new Problem(508, "loop-detected", "services call each other in a loop");
       default: {
         const detail = "a service that this needs is not available; retry later";
         return new Problem(502, "service-failed", detail);
@@ -180,7 +180,7 @@ function optionsOf(types, ms) {
 const UNKNOWN_NAME = ["unavailable", false, "its name has no address: check how it is spelt"];
 const UNREACHABLE = ["unavailable", false, "it cannot be reached now: try again later"];
 const NO_CONNECTION = ["timeout", false, "no connection in time: try again later"];
-const STOOD_STILL = ["timeout", true, "the transfer stood still for too long"];
+const STOOD_STILL = ["timeout", true, "the transfer stalled"];
 const TLS = ["tls", false, "TLS failed: check that its certificate is valid for its name"];
 const BROKE = ["broken", true, "the connection broke before the end"];
 const NO_URL = ["invalid", false, "its URL cannot be sent: check it"];
@@ -191,13 +191,13 @@ const CODES = {
     false,
     "its address is not of the public internet: ask the operator to add its network to the entry in windows/NAME.yaml, as in 'private: [10.1.0.0/16]'",
   ],
-  "loop-detected": ["loop", false, "windows call each other in a circle, or more than 4 deep: leave out the call that leads back"],
+  "loop-detected": ["loop", false, "call loop, or call chain more than 4 deep: leave out the call that leads back"],
   "connection-timeout": NO_CONNECTION,
   "DNS-timeout": NO_CONNECTION,
   "HTTP-response-timeout": ["timeout", true, "no answer in time"],
   "connection-read-timeout": STOOD_STILL,
   "connection-write-timeout": STOOD_STILL,
-  "connection-limit-reached": ["limit", false, "this window or this request makes as many calls as it may: make fewer, or try again shortly"],
+  "connection-limit-reached": ["limit", false, "this window or this request has reached its call limit: make fewer calls, or try again shortly"],
   "HTTP-request-body-size": ["limit", true, "the body of the request is too large"],
   "HTTP-response-body-size": ["limit", true, "the body of the answer is too large"],
   "connection-refused": ["refused", false, "it refuses connections: check its port, and that it runs"],
@@ -210,7 +210,7 @@ const CODES = {
   "TLS-alert-received": TLS,
   "connection-terminated": BROKE,
   "HTTP-response-incomplete": BROKE,
-  "HTTP-protocol-error": ["broken", true, "its answer is no HTTP"],
+  "HTTP-protocol-error": ["broken", true, "its answer is not valid HTTP"],
   "HTTP-request-URI-invalid": NO_URL,
   "HTTP-request-URI-too-long": NO_URL,
   "HTTP-request-method-invalid": ["invalid", false, "its method cannot be sent"],

@@ -70,8 +70,8 @@ pub async fn fetch(request: Request) -> Result<Response, FetchError> {
 ///
 /// The operator grants it with `calls: [NAME]` in this window's `windows/NAME.yaml`. The other
 /// window sees the user and the scopes of the request in hand, and this window's name as
-/// `x-hms-window`; with `as: self` in the file, the name alone. Windows that call each other in a
-/// circle, or more than 4 deep, get [`FetchErrorKind::Loop`](crate::FetchErrorKind::Loop).
+/// `x-hms-window`; with `as: self` in the file, the name alone. Call loops, and call chains more
+/// than 4 deep, get [`FetchErrorKind::Loop`](crate::FetchErrorKind::Loop).
 ///
 /// ```no_run
 /// use hms_window::{Problem, Request, Response, call};

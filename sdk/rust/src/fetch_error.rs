@@ -11,7 +11,7 @@ use wasip3::http::types::{ErrorCode, Scheme};
 pub enum FetchErrorKind {
     /// The operator has not granted it.
     Denied,
-    /// Windows call each other in a circle, or too deep.
+    /// A call loop, or a call chain that is too long.
     Loop,
     /// It took too long.
     Timeout,
@@ -124,8 +124,7 @@ fn said(target: &Target, code: ErrorCode) -> (FetchErrorKind, bool, String) {
         Code::LoopDetected => (
             Kind::Loop,
             false,
-            "windows call each other in a circle, or more than 4 deep: leave out the call that \
-             leads back",
+            "call loop, or call chain more than 4 deep: leave out the call that leads back",
         ),
         Code::ConnectionTimeout | Code::DnsTimeout => (
             Kind::Timeout,
@@ -140,13 +139,13 @@ fn said(target: &Target, code: ErrorCode) -> (FetchErrorKind, bool, String) {
         Code::ConnectionReadTimeout | Code::ConnectionWriteTimeout => (
             Kind::Timeout,
             true,
-            "the transfer stood still for too long: try again later if that is safe, or allow \
-             more time between bytes",
+            "the transfer stalled: try again later if that is safe, or allow more time between \
+             bytes",
         ),
         Code::ConnectionLimitReached => (
             Kind::Limit,
             false,
-            "this window or this request makes as many calls as it may: make fewer, try again \
+            "this window or this request has reached its call limit: make fewer calls, try again \
              shortly, or ask the operator to raise the limit",
         ),
         Code::HttpRequestBodySize(_) => (
@@ -213,7 +212,7 @@ fn said(target: &Target, code: ErrorCode) -> (FetchErrorKind, bool, String) {
             return (
                 Kind::Broken,
                 true,
-                format!("its answer is no HTTP ({code})"),
+                format!("its answer is not valid HTTP ({code})"),
             );
         }
         code => return (Kind::Other, true, format!("{code}")),
@@ -243,7 +242,7 @@ impl From<FetchError> for Problem {
                 "a service that this needs did not answer in time; retry later",
             ),
             Kind::Limit => (503, "service-limit", "too much is going on; retry shortly"),
-            Kind::Loop => (508, "loop-detected", "services call each other in a circle"),
+            Kind::Loop => (508, "loop-detected", "services call each other in a loop"),
             _ => (
                 502,
                 "service-failed",

@@ -197,7 +197,7 @@ fn received(
     for name in ["id", "source", "type", "specversion"] {
         if event.attribute(name).is_none_or(str::is_empty) {
             return Err(Problem::bad_request(format!(
-                "this is no CloudEvent: '{name}' is missing"
+                "this is not a CloudEvent: '{name}' is missing"
             )));
         }
     }

@@ -85,7 +85,7 @@ const NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 function checked(name, value) {
   name = String(name);
   value = String(value).replace(/^[\t\r\n ]+|[\t\r\n ]+$/g, "");
-  if (!NAME.test(name)) throw new TypeError(`'${name}' is no name of a header`);
+  if (!NAME.test(name)) throw new TypeError(`'${name}' is not a header name`);
   if (/[\0\r\n]/.test(value)) throw new TypeError(`the header '${name}' cannot have such a value`);
   return [name.toLowerCase(), value];
 }

@@ -8,7 +8,7 @@ export class Response extends Body {
     const [content, type] = bodyOf(body);
     super(content);
     if (!Number.isInteger(status) || status < 200 || status > 599) {
-      throw new RangeError(`${status} is no status of an answer`);
+      throw new RangeError(`${status} is not a valid response status`);
     }
     this.status = status;
     this.statusText = statusText;

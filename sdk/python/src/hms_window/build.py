@@ -119,7 +119,7 @@ def component(
         raise BuildError(f"there is no file {app}")
     root, module = _module(app)
     if not all(part.isidentifier() for part in module.split(".")):
-        raise BuildError(f"'{module}' is no name of a module: use letters, digits and '_'")
+        raise BuildError(f"'{module}' is not a module name: use letters, digits and '_'")
     found = {name for file in _sources(root) for name in used(file)}
     uses = {
         "transaction": "transaction" in found if events is None else events,

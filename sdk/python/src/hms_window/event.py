@@ -144,7 +144,7 @@ def received(headers: Headers, body: bytes) -> ReceivedEvent:
         attributes, data = _binary(headers), body
     for name in ("id", "source", "type", "specversion"):
         if not attributes.get(name):
-            raise Problem.bad_request(f"this is no CloudEvent: '{name}' is missing")
+            raise Problem.bad_request(f"this is not a CloudEvent: '{name}' is missing")
     if attributes["specversion"] != "1.0":
         version = attributes["specversion"]
         raise Problem.bad_request(f"CloudEvents '{version}' is not known here: only 1.0 is")
@@ -199,7 +199,7 @@ def _structured(body: bytes) -> tuple[dict[str, str], str | None, bytes]:
         elif isinstance(attribute, (str, int)):
             attributes[name] = str(attribute)
         else:
-            raise Problem.bad_request(malformed + f"'{name}' is no attribute")
+            raise Problem.bad_request(malformed + f"'{name}' is not a valid attribute name")
     if encoded is not None:
         try:
             return attributes, content_type, base64.b64decode(encoded, validate=True)

@@ -42,7 +42,7 @@ class FetchError(Exception):
             detail = "too much is going on; retry shortly"
             return Problem(503, "service-limit", detail).retry_after(2)
         if self.kind == "loop":
-            return Problem(508, "loop-detected", "services call each other in a circle")
+            return Problem(508, "loop-detected", "services call each other in a loop")
         detail = "a service that this needs is not available; retry later"
         return Problem(502, "service-failed", detail)
 
@@ -175,18 +175,17 @@ _CODES = {
     "LoopDetected": (
         "loop",
         _NOT_SENT,
-        "windows call each other in a circle, or more than 4 deep: leave out the call that leads"
-        " back",
+        "call loop, or call chain more than 4 deep: leave out the call that leads back",
     ),
     "ConnectionTimeout": ("timeout", _NOT_SENT, "no connection in time: try again later"),
     "DnsTimeout": ("timeout", _NOT_SENT, "no connection in time: try again later"),
     "HttpResponseTimeout": ("timeout", _MAYBE_SENT, "no answer in time"),
-    "ConnectionReadTimeout": ("timeout", _MAYBE_SENT, "the transfer stood still for too long"),
-    "ConnectionWriteTimeout": ("timeout", _MAYBE_SENT, "the transfer stood still for too long"),
+    "ConnectionReadTimeout": ("timeout", _MAYBE_SENT, "the transfer stalled"),
+    "ConnectionWriteTimeout": ("timeout", _MAYBE_SENT, "the transfer stalled"),
     "ConnectionLimitReached": (
         "limit",
         _NOT_SENT,
-        "this window or this request makes as many calls as it may: make fewer, or try again"
+        "this window or this request has reached its call limit: make fewer calls, or try again"
         " shortly",
     ),
     "HttpRequestBodySize": ("limit", _MAYBE_SENT, "the body of the request is too large"),
@@ -221,7 +220,7 @@ _CODES = {
     "TlsAlertReceived": ("tls", _NOT_SENT, "TLS failed"),
     "ConnectionTerminated": ("broken", _MAYBE_SENT, "the connection broke before the end"),
     "HttpResponseIncomplete": ("broken", _MAYBE_SENT, "the connection broke before the end"),
-    "HttpProtocolError": ("broken", _MAYBE_SENT, "its answer is no HTTP"),
+    "HttpProtocolError": ("broken", _MAYBE_SENT, "its answer is not valid HTTP"),
     "HttpRequestUriInvalid": ("invalid", _NOT_SENT, "its URL cannot be sent: check it"),
     "HttpRequestUriTooLong": ("invalid", _NOT_SENT, "its URL cannot be sent: check it"),
     "HttpRequestMethodInvalid": ("invalid", _NOT_SENT, "its method cannot be sent"),

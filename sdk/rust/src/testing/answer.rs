@@ -23,7 +23,7 @@ impl Answer {
             true => request.body(()).map(|request| agent.run(request)),
             false => request.body(body).map(|request| agent.run(request)),
         };
-        let sent = sent.unwrap_or_else(|error| panic!("this is no request: {error}"));
+        let sent = sent.unwrap_or_else(|error| panic!("invalid request: {error}"));
         let mut answer = sent.unwrap_or_else(|error| panic!("there is no answer: {error}"));
         let body = answer
             .body_mut()

@@ -164,7 +164,7 @@ fn program() -> PathBuf {
     if let Some(program) = std::env::var_os("HMS_BIN") {
         let program = PathBuf::from(program);
         let shown = program.display();
-        assert!(program.is_file(), "HMS_BIN is {shown}, which is no file");
+        assert!(program.is_file(), "HMS_BIN is {shown}, which is not a file");
         return program;
     }
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -63,7 +63,7 @@ impl Request {
     pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
         match serde_json::to_vec(value) {
             Ok(body) => self.header("content-type", "application/json").body(body),
-            Err(error) => panic!("this is no JSON: {error}"),
+            Err(error) => panic!("invalid JSON: {error}"),
         }
     }
 

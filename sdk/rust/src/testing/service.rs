@@ -167,7 +167,7 @@ impl Reply {
     pub fn json<T: Serialize + ?Sized>(status: u16, value: &T) -> Self {
         match serde_json::to_vec(value) {
             Ok(body) => Reply::bytes(status, "application/json", body),
-            Err(error) => panic!("this is no JSON: {error}"),
+            Err(error) => panic!("invalid JSON: {error}"),
         }
     }
 
@@ -194,7 +194,7 @@ impl Reply {
         for (name, value) in self.headers {
             match Header::from_bytes(name.as_bytes(), value.as_bytes()) {
                 Ok(header) => response.add_header(header),
-                Err(()) => panic!("'{name}: {value}' is no header"),
+                Err(()) => panic!("'{name}: {value}' is not a valid header"),
             }
         }
         response

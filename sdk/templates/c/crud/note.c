@@ -16,7 +16,7 @@ bool note_sent(const hms_request *request, hms_response *response, note *note) {
     if (is_blank || strlen(note->title) > MAX_TITLE) {
         hms_bad_request(response, hms_format("'title' must have 1 to %d bytes", MAX_TITLE));
     } else if (note->text == NULL) {
-        hms_bad_request(response, "'text' is no text");
+        hms_bad_request(response, "'text' is not a string");
     }
     return !is_blank && strlen(note->title) <= MAX_TITLE && note->text != NULL;
 }

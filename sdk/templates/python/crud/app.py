@@ -112,5 +112,5 @@ def read(request: Request) -> Note:
     if not isinstance(title, str) or not title.strip() or len(title) > MAX_TITLE:
         raise Problem.bad_request(f"'title' must have 1 to {MAX_TITLE} characters")
     if not isinstance(text, str):
-        raise Problem.bad_request("'text' is no text")
+        raise Problem.bad_request("'text' is not a string")
     return {"title": title, "text": text}

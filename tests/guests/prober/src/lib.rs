@@ -279,7 +279,7 @@ async fn outbound(url: &str) -> Result<Response, Problem> {
         || request.set_authority(Some(authority)).is_err()
         || request.set_path_with_query(Some(path)).is_err()
     {
-        return Err(Problem::bad_request("?url= is no URL"));
+        return Err(Problem::bad_request("?url= is not a URL"));
     }
     Ok(match wasip3::http::client::send(request).await {
         Ok(response) => Response::json(200, &json!({ "status": response.get_status_code() })),

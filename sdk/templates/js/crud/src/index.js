@@ -88,6 +88,6 @@ function read(form) {
   if (typeof title !== "string" || title.trim() === "" || title.length > MAX_TITLE) {
     throw Problem.badRequest(`'title' must have 1 to ${MAX_TITLE} characters`);
   }
-  if (typeof text !== "string") throw Problem.badRequest("'text' is no text");
+  if (typeof text !== "string") throw Problem.badRequest("'text' is not a string");
   return { title, text };
 }
