@@ -439,7 +439,7 @@ fn refuse(error: &EventsError) -> Response<Body> {
         EventsError::NoSubscription { .. } => "; `hms subscriptions` lists the subscriptions",
         EventsError::NoSchedule { .. } => "; `hms schedules` lists the schedules",
         EventsError::NoParked(_) => {
-            ": it was delivered or dropped, or never parked; `hms parked` lists them"
+            ": it was delivered or dropped, or was never parked; `hms parked` lists them"
         }
         _ => "",
     };

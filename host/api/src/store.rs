@@ -36,7 +36,7 @@ pub struct StoreValue {
     /// The value as text, if it is text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
-    /// The value in base64, if it is no text.
+    /// The value in base64, if it is not text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub base64: Option<String>,
     /// Whether only the first bytes of it are in the answer.

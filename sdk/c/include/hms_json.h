@@ -6,9 +6,9 @@
 #include "hms_window.h"
 #include "yyjson.h"
 
-/* The body as JSON, whatever its content type; NULL if it is none, and then the answer is a 400. */
+/* The body as JSON, whatever its content type; NULL if it is not JSON: the answer is a 400. */
 yyjson_val *hms_body_json(const hms_request *request, hms_response *response);
-/* The same, and a 400 if it is no object. */
+/* The same, and a 400 if it is not an object. */
 yyjson_val *hms_body_object(const hms_request *request, hms_response *response);
 
 /* An answer. */

@@ -70,7 +70,8 @@ void hms_method_not_allowed(hms_response *response, const char *allow);
 void hms_unauthorized(hms_response *response);
 /* 500. The cause is in the window's log, not in the answer. */
 void hms_internal(hms_response *response, const char *cause);
-/* Sets `number` to a parameter, if there is one. False if it is no number: the answer is a 400. */
+/* Sets `number` to a parameter, if there is one. False if it is not a number: the answer is a
+ * 400. */
 bool hms_param_number(const hms_request *request, hms_response *response, const char *name,
                       int64_t *number);
 
@@ -251,9 +252,9 @@ typedef struct {
     size_t attribute_count;
 } hms_received;
 
-/* The event of this delivery. False if it is none: the answer is a 403 or a 400. Answer with 2xx
- * when it is done. The host tries again after 408, 409, 425, 429, 5xx and no answer; any other 4xx
- * parks the event, for a person to look at. */
+/* The event of this delivery. False if this is not one: the answer is a 403 or a 400. Answer with
+ * 2xx when it is done. The host tries again after 408, 409, 425, 429, 5xx and no answer; any other
+ * 4xx parks the event, for a person to look at. */
 bool hms_receive(const hms_request *request, hms_response *response, hms_received *event);
 /* 422: it will never be accepted as it is. */
 void hms_reject(hms_response *response, const char *detail);

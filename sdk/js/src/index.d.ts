@@ -129,7 +129,7 @@ export class WindowRequest extends Request {
   param(name: string): string | undefined;
   /** All values of a query parameter. */
   params(name: string): string[];
-  /** A query parameter that is a number, or `fallback`; 400 if it is none. */
+  /** A query parameter that is a number, or `fallback`; 400 if it is not a number. */
   number(name: string, fallback: number): number;
   number(name: string): number | undefined;
   cookie(name: string): string | undefined;
@@ -144,7 +144,7 @@ export class WindowRequest extends Request {
   notModified(version: string | number | undefined): boolean;
   /** The caller, as verified by the gateway; 401 if the request has none. */
   caller(): Caller;
-  /** The body as JSON, up to 1 MiB (413); 400 if it is none. */
+  /** The body as JSON, up to 1 MiB (413); 400 if it is not JSON. */
   json(): Promise<any>;
   /**
    * The event of this delivery; 403 if a client has sent it. Answer with 2xx when it is done. 408,
@@ -330,7 +330,7 @@ export interface ReceivedEvent {
   readonly attempt: number;
   /** 0, or the number of the replay that an operator has started. */
   readonly replayRound: number;
-  /** The data as JSON; 422 if they are none, which parks the event. */
+  /** The data as JSON; 422 if they are not JSON, which parks the event. */
   json(): any;
 }
 

@@ -60,8 +60,8 @@ impl Request {
     /// [`Problem::reject`], parks the event at once, for a person to look at.
     ///
     /// # Errors
-    /// 403 if it is no delivery of the host: a client has sent it. 400 if it is no CloudEvent. 413
-    /// if it is too large.
+    /// 403 if it is not a delivery of the host: a client has sent it. 400 if it is not a
+    /// CloudEvent. 413 if it is too large.
     pub async fn event(&self) -> Result<ReceivedEvent, Problem> {
         let delivery = delivery(self.headers())?;
         let body = self.body().read_to_end(BODY_LIMIT).await?;

@@ -160,7 +160,7 @@ impl Events {
         })
     }
 
-    /// Runs a schedule now, beside its times.
+    /// Runs a schedule now, in addition to its times.
     ///
     /// # Errors
     /// If there is none of that name, or its event cannot be emitted.

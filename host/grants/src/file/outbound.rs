@@ -53,12 +53,12 @@ const OUTBOUND: &[Field] = &[
     Field {
         name: "private",
         kind: Kind::Texts(MAX_ENTRIES, "[10.1.0.0/16]"),
-        doc: "Networks that may be connected to beside the public internet.",
+        doc: "Networks that may be connected to besides the public internet.",
     },
     Field {
         name: "ca",
         kind: Kind::Text("card-ca.pem"),
-        doc: "A PEM file of certificate authorities to trust beside the system's, relative to the folder of the grants.",
+        doc: "A PEM file of certificate authorities to trust besides the system's, relative to the folder of the grants.",
     },
     Field {
         name: "client-cert",

@@ -124,7 +124,7 @@ class ReceivedEvent:
     def json(self) -> Any:
         """The data as JSON.
 
-        422 if they are none: the event is parked, since another try would fare no better.
+        422 if they are not JSON: the event is parked, since another try would fare no better.
         """
         try:
             return json.loads(self.data)

@@ -126,7 +126,7 @@ class Request:
         return Caller(user, frozenset((self.header("x-hms-scopes") or "").split()))
 
     def json(self, kind: type[T] | None = None) -> Any:
-        """The body as JSON, whatever its content type; 400 if it is none.
+        """The body as JSON, whatever its content type; 400 if it is not JSON.
 
         With ``kind``, such as ``dict``, 400 if it is not one.
         """
@@ -144,7 +144,7 @@ class Request:
         return value
 
     def text(self) -> str:
-        """The body as a text in UTF-8; 400 if it is none."""
+        """The body as a text in UTF-8; 400 if it is not UTF-8."""
         try:
             return self.body.decode()
         except UnicodeDecodeError:
@@ -167,7 +167,8 @@ class Request:
         answer, at the time of :meth:`Problem.retry_after` if there is one; any other 4xx, such as
         :meth:`Problem.reject`, parks the event at once, for a person to look at.
 
-        403 if it is no delivery of the host: a client has sent it. 400 if it is no CloudEvent.
+        403 if it is not a delivery of the host: a client has sent it. 400 if it is not a
+        CloudEvent.
         """
         return received(self.headers, self.body)
 

@@ -93,5 +93,5 @@ class Response:
         return self.body
 
     async def read_json(self, limit: int = 16 << 20) -> Any:
-        """The body as JSON. Raises ``ValueError`` if it is none."""
+        """The body as JSON. Raises ``ValueError`` if it is not JSON."""
         return json.loads(await self.read(limit))

@@ -11,9 +11,9 @@ typedef struct {
     const char *text;
 } note;
 
-/* Title and text of what the client has sent. False if it is no note: the answer is a 400. */
+/* Title and text of what the client has sent. False if it is not a note: the answer is a 400. */
 bool note_sent(const hms_request *request, hms_response *response, note *note);
-/* The note with this id, in JSON. HMS_FAILED if it is none. */
+/* The note with this id, in JSON. HMS_FAILED if it is not a note. */
 hms_outcome note_read(const char *id, const char *json, size_t length, note *note);
 /* The note in JSON. */
 const char *note_json(const note *note, size_t *length);

@@ -32,7 +32,7 @@ pub(in crate::cli) struct Schedules {
 
 #[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
 enum Action {
-    /// Run a schedule now, beside its times
+    /// Run a schedule now, in addition to its times
     Run,
 }
 
