@@ -5,7 +5,7 @@
 //! [`backup`] streams a copy of the host. The pages for people are a crate of their own,
 //! hms-dashboard.
 
-// The documentation is for whoever carries on, and built with its private items.
+// For maintainers: the documentation is built with private items.
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod api;

@@ -6,7 +6,7 @@
 //! manifest, [`stream`] where it is a tar; [`save`] makes a folder of a stream, and [`restore`] a
 //! data folder. [`place`] says where these may be.
 
-// The documentation is for whoever carries on, and built with its private items.
+// For maintainers: the documentation is built with private items.
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod manifest;

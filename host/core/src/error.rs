@@ -68,7 +68,7 @@ impl RequestError {
         self
     }
 
-    /// Something that cannot be, with what was said of it.
+    /// An internal error with its cause.
     pub fn internal(error: impl std::fmt::Display) -> Self {
         let detail = "internal error; the host's log has the cause under this request ID";
         RequestError::new(Problem::Internal, detail).with_cause(Cause::of(error))

@@ -11,7 +11,7 @@
 //! unchanged. [`units`] parses and prints sizes, times and shares; [`printable`] makes foreign
 //! strings harmless; [`reload`] is what a SIGHUP reads again.
 
-// The documentation is for whoever carries on, and built with its private items.
+// For maintainers: the documentation is built with private items.
 #![allow(rustdoc::private_intra_doc_links)]
 
 pub mod body;

@@ -9,7 +9,7 @@
 //! Pages are templates in `templates/`, in which everything shown is escaped. Scripts and styles
 //! are in `assets/`; the content security policy ([`reply`]) allows no others.
 
-// The documentation is for whoever carries on, and built with its private items.
+// For maintainers: the documentation is built with private items.
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod api;

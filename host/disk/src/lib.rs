@@ -6,7 +6,7 @@
 //! and [`stamp`] tells a changed file from an unchanged one. [`crash`] is for tests of what a crash
 //! leaves.
 
-// The documentation is for whoever carries on, and built with its private items.
+// For maintainers: the documentation is built with private items.
 #![allow(rustdoc::private_intra_doc_links)]
 
 pub mod changes;

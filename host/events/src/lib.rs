@@ -11,7 +11,7 @@
 //! [`upkeep`] is what is seen to beside deliveries. [`Events`] puts it all together; [`operate`]
 //! has the verbs of operators, and [`gate`] what windows ask.
 
-// The documentation is for whoever carries on, and built with its private items.
+// For maintainers: the documentation is built with private items.
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod binding;

@@ -10,7 +10,7 @@
 //! of its plugins; `routes` uses nothing else of them. `operate` has what operators ask of the
 //! gateway itself.
 
-// The documentation is for whoever carries on, and built with its private items.
+// For maintainers: the documentation is built with private items.
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod config;

@@ -6,7 +6,7 @@
 //! `hms-store` keeps what the instance writes. [`hms_admin`] is the operators' side, [`hms_backup`]
 //! copies and restores a host. [`hms_core::error`] is the one map from failure to answer.
 
-// The documentation is for whoever carries on, and built with its private items.
+// For maintainers: the documentation is built with private items.
 #![allow(rustdoc::private_intra_doc_links)]
 // The futures of the command line hold those of a whole host.
 #![recursion_limit = "256"]

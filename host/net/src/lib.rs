@@ -12,7 +12,7 @@
 //! [`client`] is the host as a client of HTTP services. [`pem`] reads certificates and keys, for
 //! both sides.
 
-// The documentation is for whoever carries on, and built with its private items.
+// For maintainers: the documentation is built with private items.
 #![allow(rustdoc::private_intra_doc_links)]
 
 pub mod certificate;

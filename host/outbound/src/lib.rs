@@ -10,7 +10,7 @@
 //!
 //! The runtime asks by the trait [`Outgoing`]. It has counted the calls of the request by then.
 
-// The documentation is for whoever carries on, and built with its private items.
+// For maintainers: the documentation is built with private items.
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod answer;

@@ -23,7 +23,7 @@
 //!   [`requests`] determines for which request.
 //! - [`reuse`] tests whether an instance can serve more than one request.
 
-// The documentation is for whoever carries on, and built with its private items.
+// For maintainers: the documentation is built with private items.
 #![allow(rustdoc::private_intra_doc_links)]
 
 pub mod anatomy;

@@ -14,7 +14,7 @@
 //!
 //! This crate uses no other crate of the host.
 
-// The documentation is for whoever carries on, and built with its private items.
+// For maintainers: the documentation is built with private items.
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod backend;

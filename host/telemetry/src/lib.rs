@@ -2,7 +2,7 @@
 //! written by a thread of its own, so that no request waits for whoever reads it. [`trace`] keeps
 //! when each part of a request began and ended, and [`otlp`] sends that on.
 
-// The documentation is for whoever carries on, and built with its private items.
+// For maintainers: the documentation is built with private items.
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod fields;

@@ -9,7 +9,7 @@
 //! [`watch`] deploys the files of a folder, and [`granted`] is what the grants of a window mean for
 //! its limits and for consent. [`status`] is what operators see, and [`backup`] copies it all.
 
-// The documentation is for whoever carries on, and built with its private items.
+// For maintainers: the documentation is built with private items.
 #![allow(rustdoc::private_intra_doc_links)]
 // The tests of `traffic/swap_cell.rs` compile it a second time, with other locks.
 #![cfg_attr(test, allow(clippy::duplicate_mod))]

@@ -1,7 +1,7 @@
 //! The host as a client: pooled connections to services, plain and TLS, by HTTP/1.1 and HTTP/2.
 //!
-//! Made from [`ClientSettings`] for one who asks: the gateway has one for all routes. Clients share
-//! no connections and no TLS sessions, so what one may reach, shows and trusts is never another's.
+//! A client is built from [`ClientSettings`]: the gateway has one for all routes. Clients share no
+//! connections and no TLS sessions, so what one may reach, shows and trusts is never another's.
 //! `dial` makes every connection, to what the `screen` lets through and as many as `connections`
 //! allows, by `permits`; `own_listeners` are what it can be told to refuse always. `trust` is the
 //! client's side of TLS. `http2` has the connections of HTTP/2, and `silence` notices those that

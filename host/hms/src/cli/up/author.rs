@@ -28,7 +28,7 @@ const LAST_WRITES: Duration = Duration::from_millis(50);
 /// its author, who saves while a slow build runs.
 const OWN_WRITES: u32 = 3;
 
-/// Names that are told of what changed; of more, how many.
+/// Changed names listed in a message; the rest are counted.
 const MAX_NAMES: usize = 3;
 
 /// Who builds and deploys.
