@@ -10,6 +10,7 @@ use crate::record::CanaryRecord;
 use crate::release::fallback::Tripped;
 use crate::testing::{Fixture, Random, Seen, Trouble, call, name, numbered};
 use crate::traffic::serving::Serving;
+use crate::window::Window;
 use crate::{ChangeError, DeployOptions, Registry, ReleaseRecord, Upload, WindowRecord};
 use hms_api::WindowState;
 use hms_runtime::{Limit, LimitsChange};
@@ -303,9 +304,11 @@ async fn deploy_that_waited_for_a_removal_goes_live_in_a_new_window_without_old_
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     // The one waits behind the other, and both behind the removal, which waits for the request.
+    let before = waiting(&window);
     let set = tokio::spawn(run(fixture.registry.clone(), Limits, None));
+    until_waiting(&window, before + 1).await;
     let deploy = tokio::spawn(begin(&fixture, Deploy).await);
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    until_waiting(&window, before + 2).await;
     assert!(!deploy.is_finished() && !set.is_finished());
     drop(lease);
     assert_eq!(removal.await.unwrap(), Ok(()));
@@ -315,6 +318,19 @@ async fn deploy_that_waited_for_a_removal_goes_live_in_a_new_window_without_old_
     assert_eq!((seen.serving.as_str(), seen.data), ("1", false));
     assert_eq!(fixture.on_disk(), seen.record);
     assert_eq!(fixture.seen(&fixture.restarted().await), seen);
+}
+
+/// How many have the window or wait for it: each has the lock itself meanwhile.
+fn waiting(window: &Window) -> usize {
+    Arc::strong_count(&window.recorded.turn)
+}
+
+async fn until_waiting(window: &Window, count: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while waiting(window) != count {
+        assert!(Instant::now() < deadline, "{} of {count}", waiting(window));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 async fn settled(fixture: &Fixture) {
@@ -386,13 +402,15 @@ async fn late_report_about_a_removed_window_changes_no_successor() {
     let removed = fixture.registry.window(&name()).unwrap();
     fixture.set_up(&open).await;
     let window = fixture.registry.window(&name()).unwrap();
-    let trip = |window: &Arc<crate::window::Window>| Tripped {
+    let trip = |window: &Arc<Window>| Tripped {
         window: window.clone(),
         number: 2,
         why: "the test has it so".into(),
     };
-    removed.trips.send(trip(&removed)).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // One report waits at a time: that a third is sent says that the first has had its effect.
+    for _ in 0..3 {
+        removed.trips.send(trip(&removed)).await.unwrap();
+    }
     assert_eq!(fixture.seen(&fixture.registry).serving, "2");
     window.trips.send(trip(&window)).await.unwrap();
     eventually(&fixture, "1").await;
@@ -401,7 +419,8 @@ async fn late_report_about_a_removed_window_changes_no_successor() {
     let removed = verdict(&fixture);
     fixture.set_up(&canary).await;
     removed.send("worse".into()).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    // Whoever gets it ends after its effect.
+    removed.closed().await;
     assert_eq!(fixture.seen(&fixture.registry).serving, "2 and 3 at 50%");
     verdict(&fixture).send("worse".into()).await.unwrap();
     eventually(&fixture, "2").await;
