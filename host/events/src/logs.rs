@@ -379,26 +379,27 @@ mod tests {
         let stores = Arc::new(Stores::over(Box::new(backend)));
         let state = Arc::new(State::new(state));
         let logs = Logs::load(state, stores).await.unwrap();
-        let waiting: Vec<_> = (0..2 * OPEN_AT_ONCE)
-            .map(|number| {
+        let (mut staying, mut leaving) = (Vec::new(), Vec::new());
+        for _ in 0..OPEN_AT_ONCE {
+            let wait = || {
                 let logs = logs.clone();
-                let wait = async move { logs.store("hangs").await.map(drop) };
-                match number % 2 {
-                    0 => tokio::spawn(wait),
-                    // It leaves, and what it has begun goes on.
-                    _ => tokio::spawn(async {
-                        let _ = tokio::time::timeout(Duration::from_millis(10), wait).await;
-                        Ok(())
-                    }),
-                }
-            })
-            .collect();
-        tokio::time::sleep(Duration::from_millis(50)).await;
+                async move { logs.store("hangs").await.map(drop) }
+            };
+            staying.push(tokio::spawn(wait()));
+            // It leaves, and what it has begun goes on.
+            let wait = tokio::time::timeout(Duration::from_millis(10), wait());
+            leaving.push(tokio::spawn(wait));
+        }
+        // The last of them left after all others had begun to wait.
+        for left in leaving {
+            assert!(left.await.unwrap().is_err());
+        }
+        assert_eq!(logs.opening.available_permits(), OPEN_AT_ONCE - 1);
         let other = tokio::time::timeout(Duration::from_secs(30), logs.store("other"));
         assert!(other.await.unwrap().unwrap().is_some());
         drop(end);
-        for waiting in waiting {
-            waiting.await.unwrap().unwrap();
+        for staying in staying {
+            staying.await.unwrap().unwrap();
         }
     }
 }
