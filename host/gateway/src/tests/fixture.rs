@@ -284,10 +284,35 @@ impl Fixture {
         stream
     }
 
+    /// What the gateway counts, as the admin API exports it.
+    pub(super) fn metrics(&self) -> String {
+        let mut registry = prometheus_client::registry::Registry::default();
+        self.gateway.metrics().register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    /// The value of one sample; 0 until there is one.
+    pub(super) fn counted(&self, sample: &str) -> u64 {
+        let metrics = self.metrics();
+        let value = |line: &str| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok();
+        metrics.lines().find_map(value).unwrap_or(0)
+    }
+
     pub(super) fn bearer(&self, scopes: &[&str]) -> String {
         let scopes: Vec<_> = scopes.iter().map(|scope| scope.to_string()).collect();
         let token = issue_token(&self.secret, "alice", &scopes, Duration::from_secs(60)).unwrap();
         format!("authorization: Bearer {token}\r\n")
+    }
+}
+
+/// Waits until `condition` holds.
+pub(super) async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "it did not happen: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 

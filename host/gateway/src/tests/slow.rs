@@ -215,7 +215,8 @@ async fn withheld_body_that_nobody_reads_stops_no_clock() {
 #[tokio::test]
 async fn unreachable_target_is_ejected_although_its_clients_are_slow() {
     let fixture = Fixture::with(|limits| limits.early_known = Duration::from_millis(20)).await;
-    let (there, _there) = service(2, READ).await;
+    let service = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let there = service.local_addr().unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gone = listener.local_addr().unwrap();
     drop(listener);
@@ -229,8 +230,12 @@ async fn unreachable_target_is_ejected_although_its_clients_are_slow() {
         let head =
             "PUT /svc HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 2\r\n\r\na";
         stream.write_all(head.as_bytes()).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        // It is asked before the body is there.
+        let asked = tokio::time::timeout(PATIENCE, service.accept()).await;
+        let (mut asked, _) = asked.unwrap().unwrap();
         stream.write_all(b"b").await.unwrap();
+        read_until(&mut asked, "\r\n\r\nab").await;
+        asked.write_all(READ).await.unwrap();
         let answer = read_to_end(&mut stream).await;
         assert!(answer.ends_with("read"), "{answer}");
     }
@@ -306,6 +311,7 @@ async fn silent_service_answer_is_cut_unless_its_request_still_moves() {
     talks.write_all(request).await.unwrap();
     let (mut upstream, _) = listener.accept().await.unwrap();
     upstream.write_all(head).await.unwrap();
+    // Longer than `idle` in all, in steps that are far shorter.
     for _ in 0..6 {
         tokio::time::sleep(Duration::from_millis(150)).await;
         talks.write_all(b"1\r\nx\r\n").await.unwrap();

@@ -62,6 +62,7 @@ async fn stream_that_is_read_steadily_or_has_nothing_to_send_continues() {
         assert_ne!(frame.kind, RST_STREAM);
         if frame.kind == DATA {
             left -= frame.payload.len();
+            // A steady pace, at which the whole takes several times as long as `QUICK`.
             tokio::time::sleep(QUICK / 10).await;
             send(&mut stream, WINDOW_UPDATE, 0, 1, &1000_u32.to_be_bytes()).await;
         }
@@ -81,6 +82,7 @@ async fn http2_client_that_reads_next_to_nothing_is_disconnected() {
             break;
         }
         if frame.kind == DATA {
+            // As often as one that is quick enough, and a byte each time.
             tokio::time::sleep(QUICK / 10).await;
             send(&mut stream, WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes()).await;
         }

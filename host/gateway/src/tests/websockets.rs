@@ -9,6 +9,8 @@ const ASK: &str = "connection: keep-alive, Upgrade\r\nupgrade: WebSocket\r\nsec-
 const AGREE: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
                      sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nsec-websocket-protocol: chat\r\n\r\n";
 
+const ENDED_BY_CREDENTIAL: &str = "gateway_websockets_ended_total{reason=\"credential\"}";
+
 /// A gateway whose route `/ws` leads to the listener.
 async fn fixture(change: impl FnOnce(&mut Limits)) -> (Fixture, TcpListener) {
     let fixture = Fixture::with(change).await;
@@ -209,23 +211,22 @@ async fn websocket_ends_with_its_token_or_key_and_others_stay() {
 
     service.write_all(b"ping").await.unwrap();
     assert_eq!(read_until(&mut client, "ping").await, "ping");
-    let mut registry = prometheus_client::registry::Registry::default();
-    fixture.gateway.metrics().register(&mut registry);
-    let mut counted = String::new();
-    prometheus_client::encoding::text::encode(&mut counted, &registry).unwrap();
-    let line = "gateway_websockets_ended_total{reason=\"credential\"} 3";
-    assert!(counted.contains(line), "{counted}");
+    assert_eq!(fixture.counted(ENDED_BY_CREDENTIAL), 3);
 }
 
 #[tokio::test]
 async fn websocket_on_an_open_route_outlasts_any_credential() {
     let (fixture, listener) = fixture(|_| {}).await;
+    let token = issue_token(&fixture.secret, "alice", &[], Duration::from_secs(2)).unwrap();
+    let short = format!("authorization: Bearer {token}\r\n");
+    let checked = opened_as(&short, &fixture, &listener).await;
     let addr = listener.local_addr().unwrap();
     let text = format!("uri: /ws/**\nupstream: http://{addr}\n");
     std::fs::write(fixture.data.path().join("ws.yaml"), text).unwrap();
     fixture.gateway.routes.reload();
-    let (mut client, mut service) = opened_as("", &fixture, &listener).await;
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let (mut client, mut service) = opened_as(&short, &fixture, &listener).await;
+    until_its_end(checked).await;
+    assert_eq!(fixture.counted(ENDED_BY_CREDENTIAL), 1);
     service.write_all(b"ping").await.unwrap();
     assert_eq!(read_until(&mut client, "ping").await, "ping");
 }
