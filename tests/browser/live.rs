@@ -87,6 +87,8 @@ async fn hidden_tab_follows_nothing_and_catches_up_when_it_is_seen_again() {
     let released = "document.hidden && !document.querySelector('#live')._htmx.sse.reader";
     browser.until("its connection is given up", released).await;
     host.deploy("other", &hello).await;
+    // Pages that are seen have it within a second. None can be looked at meanwhile: the window is
+    // minimized with all tabs.
     tokio::time::sleep(Duration::from_secs(3)).await;
     let rows = "return document.querySelectorAll('tbody tr').length";
     assert_eq!(browser.run(rows).await, 1);
@@ -96,6 +98,7 @@ async fn hidden_tab_follows_nothing_and_catches_up_when_it_is_seen_again() {
     // is seen first.
     browser.minimize().await;
     browser.go(&host, "/ui/").await;
+    // It would have begun when it was loaded, which ends with `go`.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let follows = "return document.hidden && !document.querySelector('#live')._htmx?.sse";
     assert_eq!(browser.run(follows).await, true);

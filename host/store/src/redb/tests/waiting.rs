@@ -58,7 +58,8 @@ fn reads_on_a_hung_disk_block_neither_their_caller_nor_other_stores() {
         .await;
         assert!(get(&quick, "k").await.unwrap().is_some());
         until("every read waits", || slow.stats().waiting == READS as u64).await;
-        // Those without a thread wait their turn, and take none.
+        // Those without a thread wait their turn, and take none. A thread too many would come to
+        // the disk only after its read is counted, and no event says that none will.
         tokio::time::sleep(Duration::from_millis(50)).await;
         assert_eq!(hanging.reads_held(), READERS_PER_STORE);
         assert_eq!(slow.stats().waiting, READS as u64);
