@@ -147,7 +147,7 @@ async fn page_beyond_those_that_may_be_live_says_so_and_is_live_once_there_is_ro
 }
 
 #[tokio::test]
-async fn list_of_requests_moves_stands_still_when_told_to_and_is_searched_by_trace() {
+async fn list_of_requests_follows_is_paused_and_is_searched_by_trace() {
     let host = Host::with_open_windows(&[("w", &guest("hello-wasip3").await)]).await;
     let Some(browser) = Browser::at(&host).await else {
         return;

@@ -221,7 +221,7 @@ async fn charged_payment_is_refunded_once_here_and_at_the_processor() {
 }
 
 #[tokio::test]
-async fn only_who_has_paid_is_refunded() {
+async fn only_paid_payments_are_refunded() {
     let processor = CardProcessor::start(KEY).await;
     let office = Office::with(&processor).await;
     let declined = office

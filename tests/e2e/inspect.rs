@@ -59,7 +59,7 @@ async fn window_is_described_by_what_it_can_do_what_it_weighs_and_what_made_it()
 }
 
 #[tokio::test]
-async fn what_a_host_would_refuse_is_told_with_its_code_and_what_to_do() {
+async fn refusal_by_a_host_is_reported_with_code_and_remedy() {
     let unknown = guest("unknown-import").await;
     let output = inspect(&unknown, &[]).await;
     assert_eq!(output.status.code(), Some(1));

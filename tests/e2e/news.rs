@@ -161,7 +161,7 @@ async fn number_that_the_gateway_refuses_is_not_tried_for_days() {
 }
 
 #[tokio::test]
-async fn without_a_phone_number_or_a_gateway_citizens_are_told_in_their_list() {
+async fn citizen_without_phone_number_or_gateway_is_notified_in_their_list() {
     let office = Office::with(None).await;
     let id = office
         .pay(json!({ "amount": 42, "phone": "call me" }))

@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_can_pass_is_tried_again() {
+    fn only_failures_that_can_pass_are_tried_again() {
         for status in [408, 425, 429, 500, 502, 503, 504] {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(of_status(status), Verdict::Again(UNAVAILABLE), "{status}");

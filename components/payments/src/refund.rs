@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_paid_is_refunded() {
+    fn only_paid_payments_are_refunded() {
         assert_eq!(charge(json!({ "amount": 1 })), Ok(None));
         let charged = json!({ "status": "charged", "charge": "ch-1" });
         assert_eq!(charge(charged), Ok(Some("ch-1".into())));

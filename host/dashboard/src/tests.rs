@@ -100,7 +100,7 @@ impl Signed {
 }
 
 #[tokio::test]
-async fn what_a_window_or_a_caller_wrote_is_text_in_every_page() {
+async fn markup_of_a_window_or_caller_is_text_in_every_page() {
     let signed = Signed::in_().await;
     for path in [
         "/ui/",

@@ -86,7 +86,7 @@ mod tests {
     use hms_core::error::TABLE;
 
     #[test]
-    fn status_decides() {
+    fn status_of_an_answer_decides_its_verdict() {
         let verdict =
             |status: u16| of_answer(StatusCode::from_u16(status).unwrap(), &HeaderMap::new());
         for status in [200, 202, 204] {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_has_seen_was_not_tried() {
+    fn unseen_delivery_was_not_tried() {
         let of = |verdict: Verdict| -> Vec<Problem> {
             let rows = TABLE.iter().map(|row| row.problem);
             let rows =

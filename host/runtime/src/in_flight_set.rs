@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_instance_used_is_noted_for_each_of_its_requests_that_was_alone() {
+    fn usage_of_an_instance_is_noted_for_each_of_its_requests_that_was_alone() {
         let in_flight_set = InFlightSet::default();
         let [(first, of_first), (second, of_second)] = [noted(), noted()];
         in_flight_set.grew(1 << 20);

@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_level_is_refused_with_the_levels() {
+    fn unknown_level_is_refused_with_the_levels() {
         for wrong in ["loud", "info,egress", "access=loud", "a=b=c", "access="] {
             let error = parse(wrong).unwrap_err().to_string();
             assert!(error.contains("is not a level: use error, warn"), "{error}");

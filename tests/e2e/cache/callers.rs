@@ -68,7 +68,7 @@ async fn request_with_a_cookie_or_a_credential_of_the_upstream_is_one_of_a_calle
 }
 
 #[tokio::test]
-async fn nobody_can_have_an_answer_stored_for_another_host_or_scheme() {
+async fn answer_cannot_be_stored_for_another_host_or_scheme() {
     let (service, host) = cached().await;
     let ask = async |headers: &str| {
         let lines = format!("GET {FRESH} HTTP/1.1\r\nconnection: close\r\n{headers}\r\n");

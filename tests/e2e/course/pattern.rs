@@ -47,7 +47,7 @@ pub(super) fn behind(pattern: &[String], lines: &[&str]) -> Result<usize, String
 }
 
 #[test]
-fn what_varies_fits_and_nothing_else() {
+fn pattern_fits_where_only_its_gaps_vary() {
     assert!(fits("hello", "hello  "));
     assert!(fits("id …, … ms", "id 7, 3, 12 ms"));
     assert!(fits("…hello…", "hello"));

@@ -141,7 +141,7 @@ async fn payment_that_no_renewal_takes_is_given_back() {
 }
 
 #[tokio::test]
-async fn who_has_not_paid_is_reminded_once() {
+async fn citizen_who_has_not_paid_is_reminded_once() {
     let town = Town::open("1s").await;
     let (path, _) = town.apply("alice", json!({ "name": "Alice" })).await;
     let reminder = "Your passport renewal still needs: the fee, the photo.";

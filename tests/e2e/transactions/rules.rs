@@ -75,7 +75,7 @@ async fn instances_that_read_and_write_the_same_key_lose_no_update() {
 }
 
 #[tokio::test]
-async fn once_is_once_over_a_restart_also_for_what_would_be_refused_now() {
+async fn once_key_holds_over_a_restart_also_for_a_transaction_refused_now() {
     let mut host = host().await;
     let task = json!({ "once": "order-7", "add": { "n": 1 }, "events": [event("7")] });
     let first = committed(&host, task.clone()).await;

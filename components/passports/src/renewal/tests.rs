@@ -102,7 +102,7 @@ fn photo_is_the_named_document_or_else_the_next_image() {
 }
 
 #[test]
-fn what_is_taken_back_before_the_decision_is_missing_again() {
+fn fee_or_photo_taken_back_before_the_decision_is_missing_again() {
     let mut renewal = in_review();
     assert!(!renewal.removed("d-9") && renewal.removed("d-1"));
     assert_eq!(
@@ -120,7 +120,7 @@ fn what_is_taken_back_before_the_decision_is_missing_again() {
 }
 
 #[test]
-fn somebody_else_decides_once() {
+fn renewal_is_decided_once_and_not_by_its_owner() {
     let mut renewal = in_review();
     let status = |outcome: Result<(), Problem>| outcome.unwrap_err().status().as_u16();
     assert_eq!(
@@ -134,7 +134,7 @@ fn somebody_else_decides_once() {
 }
 
 #[test]
-fn only_what_is_complete_is_approved() {
+fn incomplete_renewal_is_not_approved() {
     let mut renewal = renewal(None);
     let refused = renewal
         .decide("eve", &ruling(Verdict::Approve))
@@ -159,7 +159,7 @@ fn refusal_gives_the_fee_back_once() {
 }
 
 #[test]
-fn who_waits_is_reminded_once() {
+fn waiting_owner_is_reminded_once() {
     let mut waiting = renewal(None);
     assert!(waiting.remind(5) && !waiting.remind(6));
     assert_eq!(waiting.reminded, Some(5));

@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guest_tells_is_kept_with_its_span_and_bounded_for_the_record() {
+    fn guest_attributes_are_kept_with_their_span_and_bounded_for_the_record() {
         let log = Arc::new(SpanLog::new(Start::new(true)));
         let spans = Spans::of(log.clone());
         let [first, second] = [(); 2].map(|()| spans.begin(SpanKind::Own));
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_guest_used_is_kept_to_the_millisecond_and_the_kib() {
+    fn usage_of_a_guest_is_kept_to_the_millisecond_and_the_kib() {
         let log = Arc::new(SpanLog::new(Start::new(true)));
         let guest = Spans::of(log.clone()).begin(SpanKind::Guest);
         let used = |cpu_us, memory_bytes| {
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_noted_without_a_record() {
+    fn span_without_a_record_notes_nothing() {
         let span = Spans::default().begin(SpanKind::Guest);
         span.fail();
         assert!(span.spans().context().is_none() && !span.is_noted());

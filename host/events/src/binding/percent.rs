@@ -31,7 +31,7 @@ mod tests {
     use super::encoded;
 
     #[test]
-    fn what_is_no_plain_ascii_is_percent_encoded() {
+    fn text_beyond_plain_ascii_is_percent_encoded() {
         assert_eq!(encoded("plain/value:1"), "plain/value:1");
         // The example of the specification.
         assert_eq!(encoded("Euro € 😀"), "Euro%20%E2%82%AC%20%F0%9F%98%80");

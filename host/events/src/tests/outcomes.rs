@@ -138,7 +138,7 @@ async fn few_rejections_are_parked_and_the_rest_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_nobody_has_seen_is_no_attempt() {
+async fn unseen_delivery_is_no_attempt() {
     for problem in [
         Problem::WindowNotDeployed,
         Problem::WindowStopped,

@@ -27,7 +27,7 @@ async fn acknowledged_events_are_not_delivered_again_and_others_are() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_answered_just_before_a_crash_is_delivered_again() {
+async fn delivery_answered_just_before_a_crash_is_repeated() {
     let mut host = Host::new(&[("b", subscription("all", "a"))]).await;
     host.emit("a", &["x"]).await;
     while host.windows_saw() == 0 {

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_expression_is_refused_with_the_reason() {
+    fn invalid_expression_is_refused_with_the_reason() {
         for (text, says) in [
             ("", "five fields"),
             ("* * * *", "five fields"),
@@ -147,7 +147,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_makes_the_reader_panic(text in "[0-9*,/#LWa-z@ -]{0,30}") {
+        fn expression_reader_never_panics(text in "[0-9*,/#LWa-z@ -]{0,30}") {
             let _ = read(&text);
         }
     }

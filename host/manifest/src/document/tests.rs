@@ -52,7 +52,7 @@ fn line_of_a_field_is_found_at_the_top_level_alone() {
 
 proptest! {
     #[test]
-    fn no_text_makes_the_reader_panic(
+    fn document_reader_never_panics(
         text in "((name|size|more|-|&a|\\*a|!t|~|\\[|\\]|\\{|\\}|'|\"|30|-1|1e9|0x1f|<<)(: |\n|\n  |, | )){0,20}"
     ) {
         if let Err(faults) = read(&text) {

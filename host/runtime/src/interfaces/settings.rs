@@ -135,7 +135,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn all_that_can_be_read_is_listed_once() {
+    fn readable_settings_are_listed_once() {
         let granted = granted();
         let names: Vec<_> = all(&granted).into_keys().collect();
         assert_eq!(names, ["binary", "currency", "filled-in", "key"]);

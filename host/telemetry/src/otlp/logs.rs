@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_exporter_does_is_not_exported() {
+    fn log_lines_of_the_exporter_are_not_exported() {
         for (target, wanted) in [
             ("hms_telemetry::otlp", false),
             ("hyper_util::client::legacy", false),

@@ -310,7 +310,7 @@ mod tests {
     const HERE: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318/");
 
     #[test]
-    fn nothing_is_exported_without_an_endpoint_or_where_it_is_switched_off() {
+    fn export_is_off_without_an_endpoint_or_where_it_is_switched_off() {
         assert_eq!(read(&[]).unwrap(), None);
         assert_eq!(read(&[("OTEL_TRACES_SAMPLER", "nonsense")]).unwrap(), None);
         assert_eq!(read(&[HERE, ("OTEL_SDK_DISABLED", "TRUE")]).unwrap(), None);

@@ -139,7 +139,7 @@ fn range_is_a_part_of_the_file_as_it_is() {
 }
 
 #[test]
-fn what_is_not_there_is_404_and_for_a_single_page_the_page_of_a_navigation() {
+fn missing_path_is_404_and_for_a_single_page_the_page_of_a_navigation() {
     let html = [("accept", "text/html,application/xhtml+xml;q=0.9")];
     let (status, headers, body) = get(&SITE, "/none", &html);
     assert_eq!((status, &*body), (404, &b"nothing here"[..]));

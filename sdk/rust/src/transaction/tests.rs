@@ -175,7 +175,7 @@ fn transaction_reads_what_it_has_written_and_each_key_once() {
 }
 
 #[test]
-fn sum_of_what_is_no_number_is_refused() {
+fn sum_of_a_value_that_is_no_number_is_refused() {
     let mut fake = Fake::default();
     fake.write("a", b"one");
     let done = run::run(&mut fake, |tx| {

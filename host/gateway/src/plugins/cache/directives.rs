@@ -345,7 +345,7 @@ mod tests {
     proptest! {
         /// Whatever stands around it, in whichever line and spelling.
         #[test]
-        fn nothing_hides_a_directive_that_forbids(
+        fn forbidding_directive_cannot_be_hidden(
             before in "([a-z-]{1,8}(=([0-9]{1,3}|\"[a-z, \\\\\"]{0,6}\"?))?[ ,]{0,3}){0,3}",
             after in "[ -~]{0,20}",
             word in prop::sample::select(vec!["no-store", "Private", "NO-CACHE"]),
@@ -358,7 +358,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_the_reader_panic(value in prop::collection::vec(any::<u8>(), 0..40)) {
+        fn directive_reader_never_panics(value in prop::collection::vec(any::<u8>(), 0..40)) {
             let value: Vec<u8> = value.into_iter().filter(|b| *b >= 32 && *b != 127).collect();
             for name in ["cache-control", "hms-cache-control"] {
                 let field = HeaderValue::from_bytes(&value).unwrap();

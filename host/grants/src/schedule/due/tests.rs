@@ -73,7 +73,7 @@ fn outage_of_three_hours_is_made_up_for_as_the_file_says() {
 }
 
 #[test]
-fn what_is_on_time_is_run_though_others_were_missed() {
+fn punctual_run_takes_place_though_others_were_missed() {
     let last = ms("2026-06-02T09:00:00Z");
     let now = ms("2026-06-02T12:00:01Z");
     let run = |missed| {

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_of_a_span_is_kept_and_the_hosts_own_names_are_not_the_guests() {
+    fn guest_attributes_of_a_span_are_kept_but_under_no_name_of_the_host() {
         let details = details_of(vec![
             attribute("db.rows", "3"),
             attribute("hms.window", "\"payments\""),

@@ -74,7 +74,7 @@ fn list_comes_in_pages_in_the_order_of_time() {
 }
 
 #[test]
-fn what_is_no_note_is_refused() {
+fn invalid_note_is_refused() {
     let window = Window::new();
     let refused = window
         .post("/{{name}}")

@@ -4,7 +4,7 @@ use hms_window::testing::Window;
 use serde_json::Value;
 
 #[test]
-fn greets_whoever_is_named() {
+fn named_person_is_greeted() {
     let window = Window::new();
     assert_eq!(
         window.get("/{{name}}").send().text(),
@@ -15,7 +15,7 @@ fn greets_whoever_is_named() {
 }
 
 #[test]
-fn tells_the_time() {
+fn time_is_told() {
     let answer = Window::new().get("/{{name}}/time").send();
     let told: Value = answer.json();
     assert!(told["milliseconds"].as_u64() > Some(1_700_000_000_000));

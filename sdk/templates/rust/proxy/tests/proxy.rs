@@ -31,7 +31,7 @@ fn rate_is_asked_for_once_and_kept() {
 }
 
 #[test]
-fn what_the_service_does_not_know_is_not_found_and_what_it_fails_at_a_502() {
+fn unknown_currency_is_not_found_and_a_failing_service_is_a_502() {
     let service = Service::new(|call| match call.path() {
         "/v1/rates/XXX" => Reply::empty(404),
         _ => Reply::text(500, "the database is on fire"),
@@ -48,7 +48,7 @@ fn what_the_service_does_not_know_is_not_found_and_what_it_fails_at_a_502() {
 }
 
 #[test]
-fn without_a_grant_nothing_is_asked_and_the_log_says_what_to_grant() {
+fn call_without_a_grant_is_not_made_and_the_log_says_what_to_grant() {
     let service = Service::new(|_| Reply::empty(500));
     let window = Window::with().config("rates-url", service.url()).start();
     assert!(window.get("/{{name}}/CHF").send().status() >= 500);
