@@ -226,7 +226,10 @@ async fn websocket_on_an_open_route_outlasts_any_credential() {
     fixture.gateway.routes.reload();
     let (mut client, mut service) = opened_as(&short, &fixture, &listener).await;
     until_its_end(checked).await;
-    assert_eq!(fixture.counted(ENDED_BY_CREDENTIAL), 1);
+    eventually("the other has ended with its token", || {
+        fixture.counted(ENDED_BY_CREDENTIAL) == 1
+    })
+    .await;
     service.write_all(b"ping").await.unwrap();
     assert_eq!(read_until(&mut client, "ping").await, "ping");
 }
