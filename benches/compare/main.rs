@@ -1,9 +1,9 @@
 //! HMS-SVC against what people would use instead, at the same work on the same machine. See
 //! `benches/README.md`.
 //!
-//! Each row is measured in turn with its baseline (`pairs`), by wrk (`load`). `ours` starts the
-//! host, `peers` what is compared with; `rows` has the work; `table` and `plot` show it. Loopback
-//! only; it ends only what it started.
+//! Each row is measured in turn with its baseline ([`hms_harness::pairs`]), by wrk
+//! ([`hms_harness::wrk`]). `ours` starts the host, `peers` what is compared with; `rows` has the
+//! work; `table` and `plot` show it. Loopback only; it ends only what it started.
 
 #![allow(
     clippy::unwrap_used,
@@ -14,9 +14,7 @@
     reason = "a bench, which ends by a panic"
 )]
 
-mod load;
 mod ours;
-mod pairs;
 mod peers;
 mod plot;
 mod rows;

@@ -1,7 +1,7 @@
 //! The table of all rows, and the plot of their ratios.
 
-use crate::load::Figure;
-use crate::pairs::{Pairs, middle};
+use hms_harness::pairs::{Pairs, middle};
+use hms_harness::wrk::Figure;
 use std::fmt::Write;
 
 /// What one row found.

@@ -1,7 +1,7 @@
 //! A host with its windows, and those who ask it.
 
-use crate::load::{Figure, Load};
 use bytes::Bytes;
+use hms_harness::wrk::{Figure, Load};
 use hms_harness::{Host, eventually, guest, root};
 use http::Request;
 use http_body_util::{BodyExt, Full};

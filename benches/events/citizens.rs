@@ -2,8 +2,8 @@
 
 use crate::Args;
 use crate::bench::{BenchHost, wrk};
-use crate::load::{Figure, Load};
-use crate::pairs::{Pairs, middle};
+use hms_harness::pairs::{Pairs, middle};
+use hms_harness::wrk::{Figure, Load};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::sleep;
@@ -49,7 +49,7 @@ pub async fn run(args: &Args) {
         );
         println!(
             "  beside {:5.0} deliveries/s, {concurrency:2} at once   {}; {:.2} of the rate, {:.2} times the p99",
-            crate::pairs::median(rates.into_iter()),
+            hms_harness::pairs::median(rates.into_iter()),
             row(&pairs.ours),
             pairs.ratio(|it| it.per_second),
             pairs.ratio(|it| it.p99_ms)

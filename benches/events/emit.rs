@@ -2,8 +2,8 @@
 
 use crate::Args;
 use crate::bench::{BenchHost, event, post, wrk};
-use crate::load::Load;
 use hms_harness::process::cpu;
+use hms_harness::wrk::Load;
 use serde_json::{Value, json};
 
 /// Clients at once, and events of one transaction.

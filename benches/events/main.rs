@@ -18,12 +18,6 @@ mod citizens;
 mod deliver;
 mod emit;
 mod late;
-#[path = "../compare/load.rs"]
-#[allow(dead_code, reason = "compare uses all of it")]
-mod load;
-#[path = "../compare/pairs.rs"]
-#[allow(dead_code, reason = "compare uses all of it")]
-mod pairs;
 mod payments;
 
 use clap::Parser;

@@ -1,9 +1,9 @@
 //! What an event costs a payment: kept alone, kept in a transaction, and kept with an event in one.
 
 use crate::bench::{BenchHost, post, wrk};
-use crate::load::{Figure, Load};
-use crate::pairs::{Pairs, median, middle};
 use crate::{Args, verdict};
+use hms_harness::pairs::{Pairs, median, middle};
+use hms_harness::wrk::{Figure, Load};
 
 /// Of the rate without an event, at least.
 const MARK: f64 = 0.85;

@@ -1,6 +1,6 @@
 //! A host with one window behind a guarded route.
 
-use crate::load::Load;
+use hms_harness::wrk::Load;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

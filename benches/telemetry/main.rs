@@ -16,21 +16,15 @@
 )]
 
 mod hosts;
-#[path = "../compare/load.rs"]
-#[allow(dead_code, reason = "compare uses all of it")]
-mod load;
-#[path = "../compare/pairs.rs"]
-#[allow(dead_code, reason = "compare uses all of it")]
-mod pairs;
 mod sink;
 mod tabs;
 
 use clap::Parser;
 use hms_harness::guests;
+use hms_harness::pairs::median;
 use hms_harness::process::cpu;
+use hms_harness::wrk::Figure;
 use hosts::Host;
-use load::Figure;
-use pairs::median;
 use sink::Sink;
 use std::path::PathBuf;
 use std::process::ExitCode;

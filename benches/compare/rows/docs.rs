@@ -1,15 +1,15 @@
 //! Row 8: a document of 10 MB, up and down, against nginx with the same bytes as a file.
 
 use super::Settings;
-use crate::load::{Figure, Load};
 use crate::ours::Ours;
-use crate::pairs::{Pairs, median};
 use crate::peers::Nginx;
 use crate::scripts;
 use crate::table::Row;
 use anyhow::{bail, ensure};
 use hms_harness::guests;
+use hms_harness::pairs::{Pairs, median};
 use hms_harness::process::held;
+use hms_harness::wrk::{Figure, Load};
 use std::process::Command;
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ pub async fn run(settings: &Settings) -> anyhow::Result<Vec<Row>> {
     let row = |number, work: &str, baseline: &str, pairs: &Pairs| {
         let mut row = Row::of_pairs(number, work, baseline, Some(0.4), pairs);
         let rate = |figures: &[Figure]| {
-            crate::pairs::middle(figures, |figure| figure.per_second) * BYTES as f64 / MIB
+            hms_harness::pairs::middle(figures, |figure| figure.per_second) * BYTES as f64 / MIB
         };
         row.ours = format!("{:.0} MiB/s", rate(&pairs.ours));
         row.theirs = format!("{:.0} MiB/s", rate(&pairs.theirs));

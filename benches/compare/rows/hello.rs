@@ -1,12 +1,12 @@
 //! Rows 1 to 4: a hello, through the whole gateway, against those that do less on the way.
 
 use super::{Settings, guarded};
-use crate::load::Load;
 use crate::ours::Ours;
-use crate::pairs::Pairs;
 use crate::peers::{Express, Wasi, Wasmtime, Workerd};
 use crate::table::Row;
 use hms_harness::guests;
+use hms_harness::pairs::Pairs;
+use hms_harness::wrk::Load;
 use std::path::PathBuf;
 
 /// The two hellos, of WASI 0.2 and of WASI 0.3.

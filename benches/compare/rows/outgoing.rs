@@ -1,15 +1,15 @@
 //! Row 13: windows that call services and other windows.
 
 use super::{Settings, guarded};
-use crate::load::{Figure, Load};
 use crate::ours::Ours;
-use crate::pairs::{Pairs, median};
 use crate::peers::Nginx;
 use crate::table::Row;
 use anyhow::ensure;
 use hms_harness::grants::Grants;
 use hms_harness::guests;
+use hms_harness::pairs::{Pairs, median};
 use hms_harness::process::cpu;
+use hms_harness::wrk::{Figure, Load};
 
 /// The windows that call: the same component, with what each is granted.
 const CALLERS: [&str; 4] = ["plain", "injecting", "inside", "outside"];

@@ -1,13 +1,13 @@
 //! Rows 5 to 7: payments, durable before the answer.
 
 use super::{Settings, guarded};
-use crate::load::{Figure, Load};
 use crate::ours::{Disk, Ours};
-use crate::pairs::{Pairs, middle};
 use crate::peers::Express;
 use crate::scripts;
 use crate::table::{Row, shown};
 use hms_harness::guests;
+use hms_harness::pairs::{Pairs, middle};
+use hms_harness::wrk::{Figure, Load};
 use std::time::Duration;
 
 const SCOPES: [&str; 2] = ["payments.read", "payments.write"];

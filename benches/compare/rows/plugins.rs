@@ -2,10 +2,10 @@
 
 use super::Settings;
 use super::hello::Guests;
-use crate::load::{Figure, Load};
 use crate::ours::{Disk, Ours};
-use crate::pairs::{median, middle};
 use crate::scripts;
+use hms_harness::pairs::{median, middle};
+use hms_harness::wrk::{Figure, Load};
 use std::fmt::Write;
 
 /// The routes that are compared, the first with the others.

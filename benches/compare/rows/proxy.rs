@@ -1,11 +1,11 @@
 //! Row 9: an ordinary service behind the gateway alone, against nginx in front of the same.
 
 use super::{Settings, guarded};
-use crate::load::Load;
 use crate::ours::Ours;
-use crate::pairs::Pairs;
 use crate::peers::Nginx;
 use crate::table::Row;
+use hms_harness::pairs::Pairs;
+use hms_harness::wrk::Load;
 
 pub fn run(settings: &Settings) -> anyhow::Result<Row> {
     let service = Nginx::start("", "location / { return 200 'hello\\n'; }")?;

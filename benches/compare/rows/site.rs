@@ -1,12 +1,12 @@
 //! Row 14: a static site in a window, against nginx with the same files, compressed beforehand.
 
 use super::Settings;
-use crate::load::Load;
 use crate::ours::Ours;
-use crate::pairs::Pairs;
 use crate::peers::Nginx;
 use crate::table::Row;
 use anyhow::{Context, ensure};
+use hms_harness::pairs::Pairs;
+use hms_harness::wrk::Load;
 use hms_harness::{guests, root};
 use std::path::Path;
 use std::process::{Command, Stdio};

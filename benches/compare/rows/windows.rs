@@ -2,12 +2,12 @@
 
 use super::Settings;
 use super::hello::Guests;
-use crate::load::{Figure, Load};
 use crate::ours::Ours;
-use crate::pairs::{Pairs, median};
 use crate::scripts;
 use crate::table::{Row, shown};
+use hms_harness::pairs::{Pairs, median};
 use hms_harness::process::held;
+use hms_harness::wrk::{Figure, Load};
 use std::path::{Path, PathBuf};
 
 /// What the windows of a host are.

@@ -23,10 +23,12 @@ pub mod http;
 pub mod ledger;
 pub mod load;
 pub mod marked;
+pub mod pairs;
 pub mod process;
 pub mod rest;
 pub mod services;
 pub mod surgery;
+pub mod wrk;
 
 pub use guests::{guest, window};
 pub use host::{Host, Options};

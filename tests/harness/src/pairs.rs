@@ -1,6 +1,6 @@
 //! Two things measured in turn, A B A B …, so that both see the same machine.
 
-use crate::load::Figure;
+use crate::wrk::Figure;
 
 /// The figures of both, in the order in which they were taken.
 #[derive(Default)]

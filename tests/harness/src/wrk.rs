@@ -1,7 +1,7 @@
 //! One measured load: wrk, a closed loop over kept connections.
 
+use crate::process::cpu;
 use anyhow::{Context, bail};
-use hms_harness::process::cpu;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
