@@ -27,7 +27,6 @@ mod upstream;
 pub use config::GatewayConfig;
 pub use limits::Limits;
 pub use metrics::GatewayMetrics;
-pub use plugins::network;
 
 use find::find;
 use futures_util::FutureExt;

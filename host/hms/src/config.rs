@@ -99,14 +99,14 @@ pub struct Settings {
     #[arg(long, value_name = "FILE", env = "HMS_TLS_KEY", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
     /// Proxies in front whose X-Forwarded-For or Forwarded is trusted: addresses and networks
-    #[arg(long, value_name = "NET", env = "HMS_TRUSTED_PROXIES", value_delimiter = ',', value_parser = hms_gateway::network)]
+    #[arg(long, value_name = "NET", env = "HMS_TRUSTED_PROXIES", value_delimiter = ',', value_parser = hms_core::units::network)]
     pub trusted_proxies: Vec<ipnet::IpNet>,
     /// Require a PROXY header, version 1 or 2, on each connection of a trusted proxy
     #[arg(long, env = "HMS_PROXY_PROTOCOL", requires = "trusted_proxies")]
     pub proxy_protocol: bool,
     /// Networks beyond the public internet that routes may lead to, for services on this machine or
     /// in its network
-    #[arg(long, value_name = "NET", env = "HMS_UPSTREAM_ALLOW", value_delimiter = ',', value_parser = hms_gateway::network)]
+    #[arg(long, value_name = "NET", env = "HMS_UPSTREAM_ALLOW", value_delimiter = ',', value_parser = hms_core::units::network)]
     pub upstream_allow: Vec<ipnet::IpNet>,
     /// Connections per client address (IPv6: its /64) [default: a quarter of all; unlimited for
     /// trusted proxies]

@@ -34,7 +34,6 @@ pub use admission::{Admission, LastingAdmission};
 pub use cors::preflight_for;
 pub use exchange::{Bounds, Exchange};
 pub use holder::identity;
-pub use ip_allow::network;
 pub use outcome::ForwardOutcome;
 pub use plugin::{Description, Rest, Setup};
 

@@ -5,13 +5,12 @@ use crate::outbound::{ClientCert, canonical_host};
 use crate::{HostPattern, Inject, NamedFile, OutboundGrant};
 use hms_core::headers::{claims_identity, reads_as};
 use hms_core::path::Pattern;
-use hms_core::units::Time;
+use hms_core::units::{Time, network};
 use hms_manifest::{Field, Kind, Map, Node, object};
 use http::uri::Scheme;
 use http::{HeaderName, Method};
-use ipnet::IpNet;
 use serde_json::{Value, json};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 
 const OUTBOUND: &[Field] = &[
@@ -250,16 +249,6 @@ fn header(name: &str) -> Result<HeaderName, String> {
         )),
         false => Ok(header),
     }
-}
-
-fn network(text: &str) -> Result<IpNet, String> {
-    let address = || text.parse::<IpAddr>().ok().map(IpNet::from);
-    text.parse().ok().or_else(address).ok_or_else(|| {
-        format!(
-            "'{}' is not a network: write it as 10.1.0.0/16 or fd00::/8",
-            text.escape_debug()
-        )
-    })
 }
 
 /// Scheme, host and port.

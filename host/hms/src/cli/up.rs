@@ -1,6 +1,7 @@
 //! `hms up`: everything an author needs, by one command.
 
 mod author;
+mod own_writes;
 mod sources;
 mod work;
 

@@ -1,5 +1,6 @@
 //! Builds and deploys once, and again after every save.
 
+use super::own_writes::{AfterBuild, OwnWrites};
 use super::sources::Sources;
 use super::work::Work;
 use super::{deploy, follow, say};
@@ -8,7 +9,7 @@ use crate::cli::project::{self, Built, Plan, Profile, build_windows};
 use crate::cli::serve::Folders;
 use hms_api::{WindowState, WindowStatus};
 use hms_windows::{FileDeploy, Registry};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,13 +21,6 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 /// A build begins at the latest so long after the first save, however many follow: a checkout of
 /// another branch. 1 s.
 const MAX_DEBOUNCE: Duration = Duration::from_secs(1);
-
-/// How long what a build has written at its end may go unseen. 50 ms.
-const LAST_WRITES: Duration = Duration::from_millis(50);
-
-/// A source that changes during so many builds of a command in a row is written by it. Fewer may be
-/// its author, who saves while a slow build runs.
-const OWN_WRITES: u32 = 3;
 
 /// Changed names listed in a message; the rest are counted.
 const MAX_NAMES: usize = 3;
@@ -61,8 +55,7 @@ impl Save {
 struct Known {
     plan: Plan,
     sources: Sources,
-    /// Sources that changed during the last build of a command, and during how many in a row.
-    changed: BTreeMap<PathBuf, u32>,
+    own_writes: OwnWrites,
 }
 
 impl Author {
@@ -71,10 +64,10 @@ impl Author {
         let mut known = Known {
             plan: Plan::default(),
             sources: Sources::below(self.roots.clone(), self.out.clone()).await,
-            changed: BTreeMap::new(),
+            own_writes: OwnWrites::default(),
         };
         say("building the windows (the first time takes a minute or two)");
-        let (mut whole, mut next) = self.round(&mut known, None).await;
+        let (mut whole, mut after) = self.round(&mut known, None).await;
         self.banner.print();
         say(
             "watching: a window is rebuilt and redeployed when its source is saved; press Ctrl-C to stop",
@@ -85,26 +78,18 @@ impl Author {
                     "some windows could not be built or deployed, see above: fix them and save; live releases keep serving",
                 );
             }
-            let mut save = match next.take() {
-                Some(save) => save,
-                None => Save::new(known.sources.changed().await),
-            };
-            while save.at.elapsed() < MAX_DEBOUNCE
-                && let Ok(more) = tokio::time::timeout(DEBOUNCE, known.sources.changed()).await
-            {
-                save.files.extend(more);
-            }
-            (whole, next) = self.round(&mut known, Some(save)).await;
+            let save = next_save(&mut known, after).await;
+            (whole, after) = self.round(&mut known, Some(save)).await;
         }
     }
 
     /// Builds and deploys once: all, or what a save needs. Gives whether all went well, and what
-    /// was saved meanwhile, which needs another round.
-    async fn round(&self, known: &mut Known, save: Option<Save>) -> (bool, Option<Save>) {
+    /// follows from the saves meanwhile.
+    async fn round(&self, known: &mut Known, save: Option<Save>) -> (bool, AfterBuild) {
         let Known {
             plan,
             sources,
-            changed,
+            own_writes,
         } = known;
         let saved = save.as_ref().map(|save| save.at);
         let mut work = match &save {
@@ -112,7 +97,7 @@ impl Author {
             None => Work::default(),
         };
         if work.is_nothing() && save.is_some() {
-            return (true, None);
+            return (true, AfterBuild::default());
         }
         if let Some(save) = &save {
             let changed = names(&save.files, plan, &self.roots);
@@ -138,35 +123,27 @@ impl Author {
                 }
             }
         };
-        if !work.commands.is_empty()
-            && let Ok(files) = tokio::time::timeout(LAST_WRITES, sources.changed()).await
-        {
-            during.extend(files);
+        if !work.commands.is_empty() {
+            // What the build has written at its end is not seen yet.
+            during.extend(sources.changed_now().await);
         }
         // Cargo itself writes it.
         during.retain(|file| !file.ends_with("Cargo.lock"));
-        *changed = (during.iter())
-            .filter(|file| work.is_of_command(plan, file))
-            .map(|file| {
-                (
-                    file.clone(),
-                    changed.get(file).map_or(1, |before| before + 1),
-                )
-            })
-            .collect();
-        let made: BTreeSet<PathBuf> = (changed.iter())
-            .filter(|(_, builds)| **builds == OWN_WRITES)
-            .map(|(file, _)| file.clone())
-            .collect();
-        if !made.is_empty() {
-            let files = names_of_files(&made, &self.roots);
+        let after = own_writes.built(during, |file| work.is_of_command(plan, file));
+        if !after.own.is_empty() {
+            let files = names_of_files(&after.own, &self.roots);
             say(&format!(
-                "{files} changed during three builds in a row, so the build itself writes it, and it starts no build \
-                 (if it was you, save it once more); 'watch' in window.toml says what does"
+                "{files} changed during each of the last builds, so the build itself writes it, \
+                 and a change during a build starts none; 'watch' in window.toml says what does"
+            ));
+        } else if !after.pause.is_zero() {
+            let seconds = after.pause.as_secs();
+            say(&format!(
+                "sources changed during several builds in a row: the next one in {seconds} s, or \
+                 with the next save"
             ));
         }
-        during.retain(|file| changed.get(file).is_none_or(|builds| *builds < OWN_WRITES));
-        (whole, (!during.is_empty()).then(|| Save::new(during)))
+        (whole, after)
     }
 
     /// Where sources of the plan are, and where there may be new ones.
@@ -298,6 +275,33 @@ impl Author {
             }
         }
     }
+}
+
+/// Waits for a save, unless there is something to build for again.
+async fn next_save(known: &mut Known, after: AfterBuild) -> Save {
+    let mut save = match after.again.is_empty() {
+        true => {
+            let files = known.sources.changed().await;
+            known.own_writes.saved(&files);
+            Save::new(files)
+        }
+        false => {
+            let mut save = Save::new(after.again);
+            if let Ok(more) = tokio::time::timeout(after.pause, known.sources.changed()).await {
+                known.own_writes.saved(&more);
+                save.files.extend(more);
+                save.at = Instant::now();
+            }
+            save
+        }
+    };
+    while save.at.elapsed() < MAX_DEBOUNCE
+        && let Ok(more) = tokio::time::timeout(DEBOUNCE, known.sources.changed()).await
+    {
+        known.own_writes.saved(&more);
+        save.files.extend(more);
+    }
+    save
 }
 
 fn unchanged(status: &WindowStatus) -> String {

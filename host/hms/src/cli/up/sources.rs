@@ -78,23 +78,29 @@ impl Sources {
     /// be dropped: what was not given is given the next time.
     pub(super) async fn changed(&mut self) -> BTreeSet<PathBuf> {
         loop {
-            let now = self.look().await;
-            self.changes
-                .follow(now.folders.iter().take(MAX_FOLLOWED))
-                .await;
-            if now.more && !std::mem::replace(&mut self.said, true) {
-                say(&format!(
-                    "there are more than {MAX_FILES} source files, and saves of the rest are not \
-                     noticed: move folders without sources elsewhere, or mark them with a {CACHE_TAG}"
-                ));
-            }
-            let changed = difference(&self.seen.files, &now.files);
-            self.seen = now;
+            let changed = self.changed_now().await;
             if !changed.is_empty() {
                 return changed;
             }
             self.changes.wait(LOOK_EVERY).await;
         }
+    }
+
+    /// Files that were written, made or removed since the last time.
+    pub(super) async fn changed_now(&mut self) -> BTreeSet<PathBuf> {
+        let now = self.look().await;
+        self.changes
+            .follow(now.folders.iter().take(MAX_FOLLOWED))
+            .await;
+        if now.more && !std::mem::replace(&mut self.said, true) {
+            say(&format!(
+                "there are more than {MAX_FILES} source files, and saves of the rest are not \
+                 noticed: move folders without sources elsewhere, or mark them with a {CACHE_TAG}"
+            ));
+        }
+        let changed = difference(&self.seen.files, &now.files);
+        self.seen = now;
+        changed
     }
 
     async fn look(&self) -> Look {
