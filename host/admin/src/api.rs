@@ -137,7 +137,15 @@ impl Admin {
             return self.of_dashboard(request, client, claimed).await;
         }
         if !self.authorised(request.headers()).await {
-            let detail = "the admin API requires `Authorization: Bearer TOKEN` with the token in DATA/admin.token";
+            let detail = match request.headers().contains_key(header::AUTHORIZATION) {
+                true => {
+                    "the admin token is wrong: the right one is in DATA/admin.token of this host"
+                }
+                false => {
+                    "the admin API requires `Authorization: Bearer TOKEN` with the token in \
+                     DATA/admin.token"
+                }
+            };
             let mut response = reply::refuse(StatusCode::UNAUTHORIZED, "unauthorized", detail);
             let challenge = http::HeaderValue::from_static("Bearer realm=\"hms-admin\"");
             response

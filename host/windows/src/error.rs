@@ -28,7 +28,10 @@ pub enum ChangeError {
         kept: String,
     },
     /// A rollback without a number, and no release precedes the live one.
-    #[error("window '{0}' has no release before the live one")]
+    #[error(
+        "no release of window '{0}' was live before the live one; `hms history {0}` lists those that \
+         are kept, and `hms rollback {0} --to N` takes one of them"
+    )]
     NothingBefore(WindowName),
     /// The file is not a component that a window may be.
     #[error("refused: {0}")]

@@ -46,7 +46,7 @@ impl Registry {
             let number = number.ok_or_else(|| ChangeError::NothingBefore(name.clone()))?;
             let asks = self.asks_of_return(name.as_str(), record, number);
             consent.check(asks.as_ref())?;
-            record.live = number;
+            record.return_to(number);
             record.stopped = false;
             Ok(())
         });

@@ -119,7 +119,8 @@ pub struct ReleaseRecord {
     /// the first, or its host did not record this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<u64>,
-    /// How it ended, if it did: as a canary that was not promoted, or by falling back.
+    /// How it ended, if it did: as a canary that was not promoted, or by falling back. None as
+    /// well once an operator has made it live again.
     #[serde(default, alias = "fate", skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
 }
@@ -197,6 +198,14 @@ impl WindowRecord {
     pub(super) fn fall_back_to(&mut self, number: u64, why: &str) {
         self.set_outcome(Some(self.live), format!("fell back to {number}: {why}"));
         self.live = number;
+    }
+
+    /// Makes the kept release of that number live, as an operator wants it: it has not ended.
+    pub(super) fn return_to(&mut self, number: u64) {
+        self.live = number;
+        if let Some(release) = self.releases.iter_mut().find(|it| it.number == number) {
+            release.outcome = None;
+        }
     }
 
     fn set_outcome(&mut self, number: Option<u64>, outcome: String) {
@@ -461,6 +470,9 @@ mod tests {
         record.live = 6;
         record.fall_back_to(5, "test");
         assert_eq!(back(&record, 7).before_live(), Some(5));
+        // Unless an operator makes it live again.
+        record.return_to(6);
+        assert_eq!(deployed(record.clone()).before_live(), Some(6));
         // It is kept, however old.
         record = back(&record, 1);
         for expected in 8..=20 {

@@ -27,8 +27,11 @@ pub(super) struct Banner {
     pub upstreams: Screen,
 }
 
-/// The windows of this repository, with requests that show what they do.
+/// One of the windows of this repository, with requests that show what they do.
 const EXAMPLE: &str = "payments";
+
+/// Where the first of them is.
+const EXAMPLE_PATH: &str = "/api/v1/payments";
 
 /// What the upstream of a route begins with if it is a window and no service.
 const WINDOW: &str = "http://hms-svc-";
@@ -82,7 +85,9 @@ impl Banner {
 
     fn to_try(&self) -> String {
         let windows = self.windows.statuses();
-        let example = windows.iter().any(|window| window.name == EXAMPLE);
+        let is_example = |route: &LiveRoute| route.uri.starts_with(EXAMPLE_PATH);
+        let example = windows.iter().any(|window| window.name == EXAMPLE)
+            && self.folders.routes().iter().any(is_example);
         match (windows.is_empty(), example) {
             (true, _) => self.first_window(),
             (_, true) => self.examples_to_try(),
@@ -125,19 +130,15 @@ impl Banner {
                 true => " -H \"Authorization: Bearer $TOKEN\"",
                 false => "",
             };
-            let gets = route.methods.is_empty() || route.methods.iter().any(|one| one == "GET");
-            let method = match route.methods.first() {
-                Some(method) if !gets => format!(" -X {method}"),
-                _ => String::new(),
-            };
+            let gateway = &self.gateway;
             let path = route.uri.trim_end_matches("/**");
             let path = if path.is_empty() { "/" } else { path };
-            let needs = match route.upstream.starts_with(WINDOW) || !route.targets.is_empty() {
-                true => String::new(),
-                false => self.needs(&route.upstream),
-            };
-            let gateway = &self.gateway;
-            text.push_str(&format!("  curl{token}{method} {gateway}{path}{needs}\n"));
+            text.push_str(&format!(
+                "  curl{token}{}{} {gateway}{path}{}\n",
+                host(route),
+                method(route),
+                self.needs(route)
+            ));
         }
         if routes.is_empty() {
             text.push_str("  no route leads to a window yet: write routes/NAME.yaml beside it\n");
@@ -145,17 +146,37 @@ impl Banner {
         text
     }
 
-    /// What a route to that service needs before it can be tried.
-    fn needs(&self, service: &str) -> String {
-        let uri: Option<Uri> = service.parse().ok();
-        let host = match uri.as_ref().and_then(Uri::host).unwrap_or_default() {
-            "localhost" => "127.0.0.1",
-            host => host.trim_matches(['[', ']']),
+    /// What the services of a route need before it can be tried.
+    fn needs(&self, route: &LiveRoute) -> String {
+        let targets: Vec<&str> = match route.targets.is_empty() {
+            true => vec![&route.upstream],
+            false => route.targets.iter().map(|target| &*target.url).collect(),
         };
-        match self.upstreams.check_host(host) {
-            Ok(()) => format!("    # asks {service}, which has to run"),
-            Err(_) => format!("    # asks {service}: refused without --upstream-allow {host}"),
+        if targets.iter().any(|target| target.starts_with(WINDOW)) {
+            return String::new();
         }
+        let open = targets.iter().find(|target| self.refused(target).is_none());
+        match (
+            open,
+            targets.first().and_then(|target| self.refused(target)),
+        ) {
+            (None, Some(host)) => format!(
+                "    # asks {}: refused without --upstream-allow {host}",
+                route.upstream
+            ),
+            _ => format!("    # asks {}, which has to run", route.upstream),
+        }
+    }
+
+    /// The address of a service that may not be asked.
+    fn refused(&self, service: &str) -> Option<String> {
+        let uri: Uri = service.parse().ok()?;
+        let host = match uri.host()?.to_ascii_lowercase() {
+            host if host == "localhost" => "127.0.0.1".to_owned(),
+            host => host.trim_matches(['[', ']']).to_owned(),
+        };
+        let is_refused = self.upstreams.check_host(&host).is_err();
+        is_refused.then_some(host)
     }
 
     fn examples_to_try(&self) -> String {
@@ -182,6 +203,24 @@ impl Banner {
         ));
         text
     }
+}
+
+/// How `curl` asks with a method of the route: GET if that may be.
+fn method(route: &LiveRoute) -> String {
+    let gets = route.methods.is_empty() || route.methods.iter().any(|one| one == "GET");
+    match route.methods.first().map(String::as_str) {
+        Some("HEAD") if !gets => " -I".into(),
+        Some(method) if !gets => format!(" -X {method}"),
+        _ => String::new(),
+    }
+}
+
+/// How `curl` asks for a host of the route, if it is for certain ones only.
+fn host(route: &LiveRoute) -> String {
+    let host = route.hosts.first();
+    host.map_or_else(String::new, |host| {
+        format!(" -H 'Host: {}'", host.replacen('*', "www", 1))
+    })
 }
 
 /// As whoever started it called it.

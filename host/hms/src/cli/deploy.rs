@@ -68,6 +68,10 @@ impl Deploy {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let window = match &self.window {
             Some(name) => name.clone(),
+            None if self.file.is_dir() => bail!(
+                "{} is a folder: name the .wasm file, which `hms build` says",
+                printable(&self.file.display().to_string())
+            ),
             None => WindowName::from_file(&self.file)
                 .map_err(anyhow::Error::msg)
                 .context("set the window's name with --as NAME")?,
