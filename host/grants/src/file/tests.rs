@@ -193,7 +193,7 @@ fn each_fault_has_its_line_and_says_what_to_do() {
         (
             "outbound:\n  - to: https://a.example\n    private: [ten]",
             3,
-            "10.1.0.0/16",
+            "10.0.0.0/8",
         ),
         (
             "outbound:\n  - to: http://a.example\n    ca: a.pem",
