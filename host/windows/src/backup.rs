@@ -1,7 +1,7 @@
 //! What a backup takes of the windows: their stores, the records, and the components that the
 //! records name.
 
-use super::record::parse_entries;
+use super::records::parse_entries;
 use super::release::artifacts::Pin;
 use super::{ChangeError, Registry};
 use hms_store::{Scratch, Snapshot, StoreError, StoreId};

@@ -23,6 +23,7 @@ mod error;
 mod granted;
 mod operate;
 mod record;
+mod records;
 mod registry;
 mod release;
 mod restore;

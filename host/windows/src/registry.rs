@@ -2,7 +2,8 @@
 
 use super::blocking::blocking;
 use super::change::{DISK_TIME, TURN_TIME, save_all};
-use super::record::{Records, WindowRecord};
+use super::record::WindowRecord;
+use super::records::Records;
 use super::release::artifacts::Artifacts;
 use super::release::fallback;
 use super::restore::restore;

@@ -9,7 +9,7 @@
 )]
 
 use super::change::{Change, TURN_TIME};
-use super::record::{Records, Swapped};
+use super::records::{Records, Swapped};
 use super::traffic::serving::Serving;
 use super::window::Window;
 use super::{
