@@ -139,7 +139,8 @@ impl Admin {
         if !self.authorised(request.headers()).await {
             let detail = match request.headers().contains_key(header::AUTHORIZATION) {
                 true => {
-                    "the admin token is wrong: the right one is in DATA/admin.token of this host"
+                    "`Authorization` does not have the admin token of this host, which is in \
+                     DATA/admin.token"
                 }
                 false => {
                     "the admin API requires `Authorization: Bearer TOKEN` with the token in \

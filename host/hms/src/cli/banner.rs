@@ -155,12 +155,9 @@ impl Banner {
         if targets.iter().any(|target| target.starts_with(WINDOW)) {
             return String::new();
         }
-        let open = targets.iter().find(|target| self.refused(target).is_none());
-        match (
-            open,
-            targets.first().and_then(|target| self.refused(target)),
-        ) {
-            (None, Some(host)) => format!(
+        let refused: Option<Vec<String>> = targets.iter().map(|it| self.refused(it)).collect();
+        match refused.as_deref() {
+            Some([host, ..]) => format!(
                 "    # asks {}: refused without --upstream-allow {host}",
                 route.upstream
             ),

@@ -3,7 +3,7 @@
 use super::client::{Client, refusal};
 use super::show::{short, size, text};
 use super::{HostArgs, agreed};
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
 use clap::Args;
 use futures_util::TryStreamExt;
@@ -66,12 +66,13 @@ pub(super) struct Deploy {
 
 impl Deploy {
     pub(super) async fn run(self) -> anyhow::Result<()> {
+        ensure!(
+            !self.file.is_dir(),
+            "{} is a folder: name the .wasm file, which `hms build` says",
+            self.file.display()
+        );
         let window = match &self.window {
             Some(name) => name.clone(),
-            None if self.file.is_dir() => bail!(
-                "{} is a folder: name the .wasm file, which `hms build` says",
-                printable(&self.file.display().to_string())
-            ),
             None => WindowName::from_file(&self.file)
                 .map_err(anyhow::Error::msg)
                 .context("set the window's name with --as NAME")?,
@@ -170,7 +171,7 @@ async fn open(path: &Path) -> anyhow::Result<(u64, Body)> {
     let file = tokio::fs::File::open(path).await;
     let file = file.with_context(|| format!("cannot open {}", path.display()))?;
     let meta = file.metadata().await?;
-    anyhow::ensure!(meta.is_file(), "{} is not a file", path.display());
+    ensure!(meta.is_file(), "{} is not a file", path.display());
     let chunks = futures_util::stream::try_unfold(file, |mut file| async move {
         let mut chunk = vec![0; CHUNK_BYTES];
         let read = file.read(&mut chunk).await?;
@@ -213,7 +214,7 @@ async fn follow(client: &Client, mut body: Incoming, show: bool) -> anyhow::Resu
                 }
             }
         }
-        anyhow::ensure!(
+        ensure!(
             pending.len() <= MAX_LINE_BYTES,
             "the host's answer is too long"
         );

@@ -106,10 +106,6 @@ impl File {
         }
     }
 
-    fn is_coded(&self) -> bool {
-        self.brotli.is_some() || self.gzip.is_some()
-    }
-
     fn is_page(&self) -> bool {
         self.media.starts_with("text/html") || self.media.starts_with("image/svg")
     }
@@ -191,11 +187,7 @@ impl Site {
         };
         match self.file(page) {
             Some(file) if self.single_page => {
-                let vary = match file.is_coded() {
-                    true => "accept, accept-encoding",
-                    false => "accept",
-                };
-                Ok(self.give(request, file, status)?.header("vary", vary))
+                Ok(self.give(request, file, status)?.append("vary", "accept"))
             }
             Some(file) => self.give(request, file, status),
             None => Err(Problem::not_found()),
@@ -254,7 +246,7 @@ impl Site {
         if accepted != Coding::Identity && status != 304 {
             response = response.header("content-encoding", accepted.name());
         }
-        if file.is_coded() {
+        if file.brotli.is_some() || file.gzip.is_some() {
             response = response.header("vary", "accept-encoding");
         }
         if file.is_page() {

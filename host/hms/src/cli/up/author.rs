@@ -58,6 +58,14 @@ struct Known {
     own_writes: OwnWrites,
 }
 
+impl Known {
+    /// What is saved within that time, while nothing is built.
+    async fn saved(&mut self, within: Duration) -> Option<BTreeSet<PathBuf>> {
+        let files = tokio::time::timeout(within, self.sources.changed()).await;
+        files.ok().inspect(|files| self.own_writes.saved(files))
+    }
+}
+
 impl Author {
     /// Never ends by itself. Dropped, it ends what it has started.
     pub(super) async fn run(self) {
@@ -279,26 +287,18 @@ impl Author {
 
 /// Waits for a save, unless there is something to build for again.
 async fn next_save(known: &mut Known, after: AfterBuild) -> Save {
-    let mut save = match after.again.is_empty() {
-        true => {
-            let files = known.sources.changed().await;
-            known.own_writes.saved(&files);
-            Save::new(files)
-        }
-        false => {
-            let mut save = Save::new(after.again);
-            if let Ok(more) = tokio::time::timeout(after.pause, known.sources.changed()).await {
-                known.own_writes.saved(&more);
-                save.files.extend(more);
-                save.at = Instant::now();
-            }
-            save
-        }
+    let wait = match after.again.is_empty() {
+        true => Duration::MAX,
+        false => after.pause,
     };
+    let mut save = Save::new(after.again);
+    if let Some(files) = known.saved(wait).await {
+        save.files.extend(files);
+        save.at = Instant::now();
+    }
     while save.at.elapsed() < MAX_DEBOUNCE
-        && let Ok(more) = tokio::time::timeout(DEBOUNCE, known.sources.changed()).await
+        && let Some(more) = known.saved(DEBOUNCE).await
     {
-        known.own_writes.saved(&more);
         save.files.extend(more);
     }
     save
